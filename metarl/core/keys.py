@@ -1,0 +1,35 @@
+"""Randomness by name: adding a consumer of random numbers does not change the others."""
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.types import Array, Key
+
+_MOST_INDEX_BITS = 14  # leaves at least 18 random bits a word
+
+
+def named(key: Key, name: str) -> Key:
+    """Derives the key that belongs to `name`; equal names give equal keys."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def split_named(key: Key, *names: str) -> tuple[Key, ...]:
+    """Derives one key a name, in the order given."""
+    return tuple(named(key, name) for name in names)
+
+
+def permutations(key: Key, count: int, n: int) -> Array:
+    """Draws `count` random permutations of `0 .. n-1`, `[count, n]`.
+
+    Random high bits and the index as low bits share one word, so that a single-operand sort does
+    it: on CPU 3 to 7 times faster than `jax.random.permutation`. Two entries whose random bits tie
+    keep their order; for n = 1024 one pair ties in eight draws, for n = 8192 about 64 pairs a draw.
+    """
+    index_bits = max(n - 1, 1).bit_length()
+    if index_bits > _MOST_INDEX_BITS:
+        return jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(key, count))
+    words = jax.random.bits(key, (count, n), jnp.uint32) >> index_bits << index_bits
+    words = jax.lax.sort(words | jnp.arange(n, dtype=jnp.uint32)[None], is_stable=False)
+    return (words & ((1 << index_bits) - 1)).astype(jnp.int32)

@@ -1,0 +1,104 @@
+"""A room imports core and lower rooms, never a sibling of its own level or a higher one."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LEVELS = {
+    "core": 0,
+    "kernels": 1,
+    "envs": 1,
+    "networks": 1,
+    "rl": 1,
+    "estimators": 1,
+    "outer": 1,
+    "io": 1,
+    "tasks": 2,
+    "rules": 2,
+    "optimizers": 2,
+    "inner": 3,
+    "evaluation": 4,
+    "run": 5,
+    "experiments": 6,
+}
+KERNEL_USERS = {"optimizers"}
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).parts
+    return parts[1] if parts[0] == "metarl" else parts[0]
+
+
+def imported_rooms(source: str) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "metarl" and len(parts) > 1 and parts[1] in LEVELS:
+                rooms.add(parts[1])
+    return rooms
+
+
+def violations(room: str, source: str) -> set[str]:
+    allowed = {other for other, level in LEVELS.items() if level < LEVELS[room]} | {room}
+    if room not in KERNEL_USERS:
+        allowed.discard("kernels")
+    return imported_rooms(source) - allowed
+
+
+FILES = sorted(
+    path
+    for folder in ("metarl", "kernels", "experiments")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.parent != ROOT / "metarl"
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path):
+    assert room_of(path) in LEVELS, f"{path} lies in a room that DESIGN does not name"
+    assert violations(room_of(path), path.read_text()) == set()
+
+
+def test_the_check_sees_a_violation():
+    assert violations("envs", "from metarl.networks import x") == {"networks"}
+    assert violations("core", "import metarl.envs.gymnax") == {"envs"}
+    assert violations("inner", "def f():\n    from metarl import run") == {"run"}
+    assert violations("evaluation", "from metarl.kernels import y") == {"kernels"}
+
+
+def test_every_package_is_installed():
+    """A room that pyproject does not list would be missing from the wheel."""
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    listed = set(settings["packages"])
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("metarl/**/__init__.py")
+    }
+    found |= {
+        "metarl." + ".".join(path.parent.relative_to(ROOT).parts)
+        for folder in ("experiments", "kernels")
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert listed == found
+
+
+FORBIDDEN = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_pickle_and_no_eval(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
+            assert not set(FORBIDDEN) & {name.split(".")[0] for name in names}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec")
