@@ -1,0 +1,176 @@
+"""Environments of gymnax 1.x, as `gymnax/NAME`.
+
+The adapter calls gymnax's own dynamics (`reset_env`, `step_env`, `is_truncated`), never its
+autoresetting `step`. What step_env reports as done in 1.0.1 is natural termination; the limit
+`max_steps_in_episode` is apart from it and becomes `truncated`, unless the step terminated.
+
+`params` is gymnax's parameter class with every number an array, `max_steps_in_episode` included;
+no shape depends on any of them, so all can be batched. What shapes depend on (`DeepSea(size=...)`)
+is a constructor argument, fixed when the environment is made.
+
+Peculiarities of gymnax 1.0.1 that pass through:
+  - The bandits (SimpleBandit, BernoulliBandit, GaussianBandit), PointRobot, MetaMaze, Reacher,
+    Swimmer and MemoryChain draw their task in reset: another episode is another task.
+  - PointRobot and MetaMaze put the agent elsewhere when it reaches the goal, in the same step: the
+    observation after a goal shows the new position. MetaMaze terminates only where that position
+    happens to be the goal again. Freeway and Catch put back the chicken and a fallen ball likewise.
+  - Episodes of the two stochastic bandits, DiscountingChain, Freeway and the continuous tasks other
+    than MountainCarContinuous never terminate, they are truncated.
+  - Some observations leave the bounds that gymnax states: MemoryChain (context -1),
+    DiscountingChain (context -1 before the first action), GaussianBandit and BernoulliBandit.
+  - MNISTBandit downloads MNIST when it is made, and reads its pixels as signed bytes: the bright
+    half comes out negative.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metarl.core.errors import ConfigError
+from metarl.core.types import Array, Key
+from metarl.envs._adapt import check_options, param_like, strong, strong_like
+from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
+from metarl.envs.spaces import Box, Discrete, Space
+
+NAMES = (
+    "CartPole-v1",
+    "Pendulum-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Asterix-MinAtar",
+    "Breakout-MinAtar",
+    "Freeway-MinAtar",
+    "Seaquest-MinAtar",
+    "SpaceInvaders-MinAtar",
+    "Catch-bsuite",
+    "DeepSea-bsuite",
+    "MemoryChain-bsuite",
+    "UmbrellaChain-bsuite",
+    "DiscountingChain-bsuite",
+    "MNISTBandit-bsuite",
+    "SimpleBandit-bsuite",
+    "FourRooms-misc",
+    "MetaMaze-misc",
+    "PointRobot-misc",
+    "BernoulliBandit-misc",
+    "GaussianBandit-misc",
+    "Reacher-misc",
+    "Swimmer-misc",
+    "Pong-misc",
+    "FrozenLake-misc",
+)
+"""What gymnax registers, written out so that listing names does not import it."""
+
+
+def make(name: str, **options: Any) -> Environment:
+    """Makes a registered gymnax environment.
+
+    Args:
+      name: as gymnax has it, such as `CartPole-v1`.
+      **options: arguments of the environment's constructor (`size=10`), and fields of its
+        parameters (`max_steps_in_episode=200`), which become defaults.
+
+    Raises:
+      ConfigError: an option is unknown or has the wrong type, or data cannot be downloaded.
+    """
+    library = importlib.import_module("gymnax")
+    env, defaults = _construct(library, name)
+    arguments = set(inspect.signature(type(env)).parameters) & set(options)
+    check_options(f"gymnax/{name}", options, _permitted(env, defaults))
+    if arguments:
+        env, defaults = _construct(library, name, **{key: options[key] for key in arguments})
+    defaults = strong(defaults)
+    changed = {
+        key: param_like(f"gymnax/{name}", key, value, getattr(defaults, key))
+        for key, value in options.items()
+        if key not in arguments
+    }
+    return adapt(env, defaults.replace(**changed), f"gymnax/{name}")
+
+
+def adapt(env: Any, params: EnvParams, name: str) -> Environment:
+    """Adapts any `gymnax.environments.environment.Environment`, registered or your own.
+
+    Rewards become float32 scalars. Observations become float32; integers of a Discrete space become
+    one-hot vectors. A Box with several bounds gets the outermost.
+
+    Args:
+      env: the gymnax environment.
+      params: its parameters; numbers become arrays.
+      name: of the adapted environment.
+
+    Raises:
+      ConfigError: a space is neither Discrete nor Box.
+    """
+    params = strong(params)
+    observation_space, observe = _adapt_observations(name, env.observation_space(params))
+
+    def reset(key: Key, params: EnvParams) -> tuple[Array, EnvState]:
+        obs, state = env.reset_env(key, params)
+        return observe(obs), strong(state)
+
+    def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
+        obs, following, reward, terminated, info = env.step_env(draws, state, action, params)
+        terminated = jnp.asarray(terminated, bool)
+        truncated = jnp.asarray(env.is_truncated(following, params), bool) & ~terminated
+        return Step(
+            obs=observe(obs),
+            state=strong_like(following, state),
+            reward=jnp.asarray(reward, jnp.float32),
+            terminated=terminated,
+            truncated=truncated,
+            info=strong(info),
+        )
+
+    return Environment(
+        name=name,
+        reset=reset,
+        transition=transition,
+        observation_space=observation_space,
+        action_space=_adapt_space(name, env.action_space(params)),
+        default_params=params,
+    )
+
+
+def _construct(library: Any, name: str, **arguments: Any) -> tuple[Any, Any]:
+    try:
+        return library.make(name, **arguments)
+    except OSError as error:
+        raise ConfigError(
+            f"gymnax/{name} reads a data set that is neither on this machine nor can be "
+            f"downloaded: {error}."
+        ) from error
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(f"gymnax/{name} refused its options {arguments}: {error}") from error
+
+
+def _permitted(env: Any, params: Any) -> set[str]:
+    fields = set(params.__dataclass_fields__)
+    return set(inspect.signature(type(env)).parameters) | fields
+
+
+def _adapt_observations(name: str, space: Any) -> tuple[Space, Callable[[Array], Array]]:
+    adapted = _adapt_space(name, space)
+    if isinstance(adapted, Discrete):
+        size = adapted.n
+        return Box(0.0, 1.0, (size,)), lambda obs: jax.nn.one_hot(obs, size, dtype=jnp.float32)
+    return adapted, lambda obs: jnp.asarray(obs, jnp.float32)
+
+
+def _adapt_space(name: str, space: Any) -> Space:
+    if type(space).__name__ == "Discrete":
+        return Discrete(int(space.n))
+    if type(space).__name__ == "Box":
+        low, high = float(np.min(space.low)), float(np.max(space.high))
+        largest = float(np.finfo(np.float32).max)
+        # gymnax writes "unbounded" as the largest float.
+        return Box(
+            low if low > -largest else -np.inf, high if high < largest else np.inf, space.shape
+        )
+    raise ConfigError(f"{name} has a space that is neither Discrete nor Box: {space}.")

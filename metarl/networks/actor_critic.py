@@ -1,0 +1,132 @@
+"""Actor-critic networks: a policy head and a value head over separate or shared torsos."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from metarl.core.errors import ConfigError, check_choice, check_positive
+from metarl.core.types import Array
+
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": nn.tanh,
+    "relu": nn.relu,
+    "silu": nn.silu,
+}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of an actor-critic.
+
+    Attributes:
+      hidden: widths of the dense layers of each torso.
+      activation: nonlinearity of every hidden layer.
+      shared_torso: one torso under both heads instead of one each.
+      channels: output channels of 3x3 convolutions that come first; empty = flatten the input.
+      initial_log_std: of a Gaussian policy, independent of the state.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Literal["tanh", "relu", "silu"] = "tanh"
+    shared_torso: bool = False
+    channels: tuple[int, ...] = ()
+    initial_log_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("activation", self.activation, _ACTIVATIONS)
+        for width in (*self.hidden, *self.channels):
+            check_positive(width=width)
+        if self.shared_torso and not (self.hidden or self.channels):
+            raise ConfigError("shared_torso needs at least one hidden layer.")
+
+
+class Torso(nn.Module):
+    """Convolutions (if any), then dense layers on the flattened rest; `[..., *obs] -> [..., H]`.
+
+    Attributes:
+      config: widths and nonlinearity.
+      observation_rank: number of trailing axes that make one observation.
+    """
+
+    config: NetworkConfig
+    observation_rank: int
+
+    @nn.compact
+    def __call__(self, obs: Array) -> Array:
+        """Maps observations `[..., *obs]` to features `[..., H]`."""
+        activation = _ACTIVATIONS[self.config.activation]
+        batch = obs.shape[: obs.ndim - self.observation_rank]
+        x = obs
+        for channels in self.config.channels:
+            if self.observation_rank != 3:
+                raise ConfigError(
+                    "channels need image observations [height, width, channel], "
+                    f"got rank {self.observation_rank}."
+                )
+            x = activation(nn.Conv(channels, (3, 3), kernel_init=_orthogonal(np.sqrt(2)))(x))
+        x = jnp.reshape(x, (*batch, -1))
+        for width in self.config.hidden:
+            x = activation(nn.Dense(width, kernel_init=_orthogonal(np.sqrt(2)))(x))
+        return x
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value function.
+
+    Attributes:
+      config: shape of the torsos.
+      actions: number of discrete actions, or dimensions of a continuous one.
+      discrete: whether the policy is categorical (else diagonal Gaussian).
+      observation_rank: number of trailing axes that make one observation.
+    """
+
+    config: NetworkConfig
+    actions: int
+    discrete: bool
+    observation_rank: int
+
+    def setup(self) -> None:
+        """Builds torsos and heads; small last policy layer, as is usual for policy gradients."""
+        self.actor_torso = Torso(self.config, self.observation_rank)
+        if not self.config.shared_torso:
+            self.critic_torso = Torso(self.config, self.observation_rank)
+        self.policy_head = nn.Dense(self.actions, kernel_init=_orthogonal(0.01))
+        self.value_head = nn.Dense(1, kernel_init=_orthogonal(1.0))
+        if not self.discrete:
+            self.log_std = self.param(
+                "log_std", nn.initializers.constant(self.config.initial_log_std), (self.actions,)
+            )
+
+    def __call__(self, obs: Array) -> tuple[tuple[Array, ...], Array]:
+        """Returns the parameters of the action distribution and the values `[...]`."""
+        features = self.actor_torso(obs)
+        critic_features = features if self.config.shared_torso else self.critic_torso(obs)
+        return self._head(features), self.value_head(critic_features)[..., 0]
+
+    def policy(self, obs: Array) -> tuple[Array, ...]:
+        """Returns `(logits [..., A],)`, or `(mean [..., D], log_std [..., D])`."""
+        return self._head(self.actor_torso(obs))
+
+    def value(self, obs: Array) -> Array:
+        """Returns values `[...]`."""
+        torso = self.actor_torso if self.config.shared_torso else self.critic_torso
+        return self.value_head(torso(obs))[..., 0]
+
+    def _head(self, features: Array) -> tuple[Array, ...]:
+        outputs = self.policy_head(features)
+        if self.discrete:
+            return (outputs,)
+        return outputs, jnp.broadcast_to(self.log_std, outputs.shape)
+
+
+def _orthogonal(scale: float) -> Callable[..., Array]:
+    return nn.initializers.orthogonal(float(scale))
+
+
+def observation_example(shape: Sequence[int]) -> Array:
+    """Returns the zero observation that initialises a network."""
+    return jnp.zeros(tuple(shape), jnp.float32)

@@ -1,0 +1,69 @@
+"""Advantages and returns along a trajectory.
+
+Time suffixes as in the papers: a transition leads from `s_tm1` to `s_t` and pays `r_t`. All
+functions take `[T, ...]` arrays and recur over the first axis, elementwise over the others.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.types import Array
+
+_UNROLL = 16  # the loop body is a handful of tiny operations: on CPU its overhead dominates
+
+
+class Advantages(NamedTuple):
+    """Advantages and value targets, both `[T, ...]`."""
+
+    advantages: Array
+    targets: Array
+
+
+def generalised_advantages(
+    r_t: Array,
+    v_tm1: Array,
+    v_t: Array,
+    terminated_t: Array,
+    done_t: Array,
+    gamma: float | Array,
+    lambda_: float | Array,
+) -> Advantages:
+    """Generalised advantage estimation that bootstraps on truncation, never on termination.
+
+    `delta_t = r_t + gamma (1 - terminated_t) v_t - v_tm1` and
+    `A_tm1 = delta_t + gamma lambda (1 - done_t) A_t`: a truncated step keeps its bootstrap value
+    but its advantage does not leak into the next episode.
+
+    Args:
+      r_t: rewards `[T, ...]`.
+      v_tm1: values of the states acted in `[T, ...]`.
+      v_t: values of the states reached `[T, ...]`; at the end of an episode that of its *final*
+        observation, not of the next episode's first.
+      terminated_t: 1 where the task ended.
+      done_t: 1 where the episode ended, terminated or truncated.
+      gamma: discount in [0, 1].
+      lambda_: trace decay in [0, 1].
+
+    Returns:
+      Advantages, and the value targets `A_tm1 + v_tm1`.
+
+    Reference: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
+    """
+    deltas = r_t + gamma * (1.0 - terminated_t) * v_t - v_tm1
+    decays = gamma * lambda_ * (1.0 - done_t)
+
+    def backwards(advantage: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        delta, decay = inputs
+        advantage = delta + decay * advantage
+        return advantage, advantage
+
+    _, advantages = jax.lax.scan(
+        backwards,
+        jnp.zeros_like(deltas[0]),
+        (deltas, decays),
+        reverse=True,
+        unroll=min(_UNROLL, deltas.shape[0]),
+    )
+    return Advantages(advantages, advantages + v_tm1)

@@ -1,0 +1,84 @@
+"""Actor-critic networks: shapes, independence of torsos, errors, a NumPy forward pass."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarl.core.errors import ConfigError
+from metarl.networks.actor_critic import ActorCritic, NetworkConfig
+
+
+def make(config, obs_shape=(4,), discrete=True):
+    network = ActorCritic(config, 3, discrete, len(obs_shape))
+    return network, network.init(jax.random.key(1), jnp.zeros(obs_shape))
+
+
+@pytest.mark.parametrize("batch", [(), (5,), (2, 5)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_shapes_and_methods_agree(key, batch, shared):
+    network, params = make(NetworkConfig(hidden=(8,), shared_torso=shared))
+    obs = jax.random.normal(key, (*batch, 4))
+    (logits,), value = network.apply(params, obs)
+    assert logits.shape == (*batch, 3)
+    assert value.shape == batch
+    np.testing.assert_array_equal(network.apply(params, obs, method="policy")[0], logits)
+    np.testing.assert_array_equal(network.apply(params, obs, method="value"), value)
+
+
+def test_forward_against_numpy(key):
+    network, params = make(NetworkConfig(hidden=(8, 6)))
+    obs = np.asarray(jax.random.normal(key, (4,)), np.float64)
+    tree = jax.tree.map(lambda x: np.asarray(x, np.float64), params["params"])
+
+    def torso(layers, x):
+        for name in ("Dense_0", "Dense_1"):
+            x = np.tanh(x @ layers[name]["kernel"] + layers[name]["bias"])
+        return x
+
+    policy = torso(tree["actor_torso"], obs) @ tree["policy_head"]["kernel"]
+    value = torso(tree["critic_torso"], obs) @ tree["value_head"]["kernel"]
+    (logits,), got = network.apply(params, jnp.float32(obs))
+    np.testing.assert_allclose(logits, policy + tree["policy_head"]["bias"], atol=1e-6)
+    np.testing.assert_allclose(got, value[0] + tree["value_head"]["bias"][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_value_gradient_reaches_the_actor_only_through_a_shared_torso(key, shared):
+    network, params = make(NetworkConfig(hidden=(8,), shared_torso=shared))
+    obs = jax.random.normal(key, (4,))
+    gradient = jax.grad(lambda p: network.apply(p, obs, method="value"))(params)
+    moved = jnp.abs(gradient["params"]["actor_torso"]["Dense_0"]["kernel"]).max() > 0
+    assert bool(moved) is shared
+
+
+def test_gaussian_head(key):
+    network, params = make(NetworkConfig(hidden=(8,), initial_log_std=-0.5), discrete=False)
+    (mean, log_std), _ = network.apply(params, jax.random.normal(key, (7, 4)))
+    assert mean.shape == log_std.shape == (7, 3)
+    np.testing.assert_allclose(log_std, -0.5)
+
+
+def test_convolutions_on_images(key):
+    network, params = make(NetworkConfig(hidden=(8,), channels=(4,)), obs_shape=(5, 5, 2))
+    (logits,), value = network.apply(params, jax.random.normal(key, (3, 5, 5, 2)))
+    assert logits.shape == (3, 3)
+    assert value.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"activation": "tahn"}, "Did you mean 'tanh'"),
+        ({"hidden": (0,)}, "width must be positive"),
+        ({"hidden": (), "shared_torso": True}, "at least one hidden"),
+    ],
+)
+def test_bad_configs_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        NetworkConfig(**arguments)
+
+
+def test_convolutions_on_vectors_are_refused():
+    with pytest.raises(ConfigError, match="image observations"):
+        make(NetworkConfig(channels=(4,)))
