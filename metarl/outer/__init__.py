@@ -1,0 +1,1 @@
+"""L1: how theta moves: optax transformations, evosax strategies, fitness shaping."""

@@ -1,0 +1,209 @@
+"""Any strategy of the evosax library by its name.
+
+evosax is imported when a strategy is made, not before: it is slow to import.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metarl.core.contracts import Evaluation
+from metarl.core.errors import ConfigError, check_choice, check_positive
+from metarl.core.keys import named, split_named
+from metarl.core.shaping import centered_rank, replace_diverged
+from metarl.core.trees import all_finite, normal_like, where
+from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.outer.protocol import MetaLog
+from metarl.outer.stable import cast_like, strongly_typed
+
+_PICKLED = "its weights are a pickle, which this library never reads"
+_SEVERAL = "it searches from several means at once, so there is no one theta"
+UNUSABLE: Mapping[str, str] = {
+    "CMAAnchoredLES": _PICKLED,
+    "EvoTF_ES": _PICKLED,
+    "LES": _PICKLED,
+    "LGA": _PICKLED,
+    "SV_CMA_ES": _SEVERAL,
+    "SV_Open_ES": _SEVERAL,
+}
+"""evosax's strategies that are refused, and why."""
+
+_OWN_ARGUMENTS = frozenset({"self", "population_size", "solution", "metrics_fn"})
+
+
+class EvosaxState(NamedTuple):
+    """State of the outer loop: the theta to use now, and the strategy's own state."""
+
+    theta: Theta
+    strategy: PyTree
+
+
+@dataclass(frozen=True)
+class EvosaxMetaOptimizer:
+    """An ask/tell strategy that samples the population itself.
+
+    A strategy with a search distribution starts at theta and is represented by its mean; one that
+    keeps a population starts from theta and Gaussian perturbations of it, and is represented by its
+    best member.
+
+    Attributes:
+      strategy: evosax's name, such as `Open_ES`, `SNES`, `CMA_ES`, `PGPE`, `SimpleGA`.
+      population: P, members of a generation.
+      evaluate: `(key, thetas [P, ...]) -> Evaluation`, or losses `[P]`; smaller is better. With
+        several unrolls the strategy is told the mean over unrolls of each one's centred ranks.
+      std: initial spread of the search; None = the strategy's own (1 for a population's start).
+      learning_rate: of Adam on the mean, for strategies that take an optimizer; None = their own.
+      options: further arguments of the strategy's constructor, or fields of its parameters.
+
+    Raises:
+      ConfigError: an unknown strategy or option, or one that this strategy does not take.
+    """
+
+    strategy: str
+    population: int
+    evaluate: Callable[[Key, PyTree], Evaluation | Array]
+    std: float | None = None
+    learning_rate: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.strategy in UNUSABLE:
+            raise ConfigError(f"{self.strategy} cannot be used: {UNUSABLE[self.strategy]}.")
+        check_choice("evosax strategy", self.strategy, strategies())
+        check_positive(population=self.population, std=self.std, learning_rate=self.learning_rate)
+        # Made once for nothing, so that bad settings are refused here and not while compiling; with
+        # more dimensions than any option is likely to ask for.
+        self._make(jnp.zeros(4096))
+
+    def init(self, key: Key, theta: Theta) -> EvosaxState:
+        """Starts from `theta`; one that keeps a population evaluates its first one here."""
+        theta = strongly_typed(theta)
+        strategy, params = self._make(theta)
+        key_init, key_start, key_evaluate = split_named(key, "init", "start", "evaluate")
+        if _has_mean(strategy):
+            start: tuple[PyTree, ...] = (theta,)
+        else:
+            members = self._first_population(key_start, theta)
+            fitness, _, _ = self._score(key_evaluate, members)
+            start = (members, fitness)
+        with jax.numpy_rank_promotion("allow"):
+            state = strategy.init(key_init, *start, params)
+        return strongly_typed(EvosaxState(_representative(strategy, state), state))
+
+    def step(self, key: Key, state: EvosaxState) -> tuple[EvosaxState, MetaLog]:
+        """Asks for a population, evaluates it, tells the strategy.
+
+        A strategy that breaks down (some divide by a spread that has shrunk to zero) stays as it
+        was before the step, so that theta is always finite.
+        """
+        strategy, params = self._make(state.theta)
+        key_ask, key_evaluate, key_tell = split_named(key, "ask", "evaluate", "tell")
+        # evosax adds vectors to populations of them, whatever the user's settings forbid.
+        with jax.numpy_rank_promotion("allow"):
+            members, asked = strategy.ask(key_ask, state.strategy, params)
+        members = cast_like(members, state.theta)
+        fitness, evaluation, diverged = self._score(key_evaluate, members)
+        with jax.numpy_rank_promotion("allow"):
+            told, _ = strategy.tell(key_tell, members, fitness, asked, params)
+        new = cast_like(EvosaxState(_representative(strategy, told), told), state)
+        new = where(all_finite(new.theta), new, state)
+        moved = jax.tree.map(jnp.subtract, new.theta, state.theta)
+        log = MetaLog(
+            losses=jnp.mean(evaluation.losses, axis=0),
+            diverged=diverged,
+            gradient_norm=jnp.float32(0),
+            update_norm=optax.tree.norm(moved),
+            unroll_losses=evaluation.losses,
+            summary=evaluation.summary,
+        )
+        return new, log
+
+    def theta(self, state: EvosaxState) -> Theta:
+        """Returns the mean of the search distribution, or the best member of the population."""
+        return state.theta
+
+    def _score(self, key: Key, members: PyTree) -> tuple[Array, Evaluation, Array]:
+        """Returns what to tell the strategy `[P]`, the (finite) evaluation, how many diverged."""
+        evaluation = self.evaluate(key, members)
+        if not isinstance(evaluation, Evaluation):
+            evaluation = Evaluation(evaluation[None])
+        losses, diverged = replace_diverged(evaluation.losses)
+        one = losses.shape[0] == 1
+        fitness = losses[0] if one else jnp.mean(centered_rank(losses), axis=0)
+        return fitness, evaluation._replace(losses=losses), diverged
+
+    def _first_population(self, key: Key, theta: Theta) -> PyTree:
+        spread = 1.0 if self.std is None else self.std
+
+        def member(number: Array) -> Theta:
+            noise = normal_like(jax.random.fold_in(named(key, "member"), number), theta)
+            # The first member is theta itself.
+            scale = jnp.where(number == 0, 0.0, spread)
+            return jax.tree.map(lambda x, eps: x + scale.astype(eps.dtype) * eps, theta, noise)
+
+        return jax.vmap(member)(jnp.arange(self.population))
+
+    def _make(self, theta: Theta) -> tuple[Any, Any]:
+        """Makes the strategy for thetas shaped like this one, and its parameters."""
+        kind = strategies()[self.strategy]
+        constructor, parameters = self._sorted_settings(kind)
+        # Constants, also where this is called while a program is being traced.
+        with jax.ensure_compile_time_eval():
+            example = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), x.dtype), theta)
+            try:
+                strategy = kind(population_size=self.population, solution=example, **constructor)
+                params = strategy.default_params
+            except (AssertionError, TypeError, ValueError) as error:
+                raise ConfigError(
+                    f"{self.strategy} refuses population={self.population} with "
+                    f"{sorted(constructor) or 'no options'}: {error}"
+                ) from error
+            fields = params.__dataclass_fields__
+            if self.std is not None and "std_schedule" not in constructor:
+                if "std_init" in fields:
+                    parameters.setdefault("std_init", self.std)
+                elif _has_mean(strategy):
+                    raise ConfigError(f"{self.strategy} takes no std, got {self.std}.")
+            arguments = set(_constructor_arguments(kind))
+            for name in parameters:
+                check_choice(f"option of {self.strategy}", name, arguments | set(fields))
+            return strategy, strongly_typed(params.replace(**parameters))
+
+    def _sorted_settings(self, kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Splits the settings into the constructor's and the rest."""
+        arguments = _constructor_arguments(kind)
+        settings = dict(self.options)
+        if self.std is not None and "std_schedule" in arguments:
+            settings.setdefault("std_schedule", optax.constant_schedule(self.std))
+        if self.learning_rate is not None:
+            if "optimizer" not in arguments:
+                raise ConfigError(
+                    f"{self.strategy} takes no learning_rate, got {self.learning_rate}."
+                )
+            settings.setdefault("optimizer", optax.adam(self.learning_rate))
+        constructor = {name: value for name, value in settings.items() if name in arguments}
+        return constructor, {k: v for k, v in settings.items() if k not in constructor}
+
+
+def strategies() -> dict[str, Any]:
+    """Returns evosax's classes by name, without those that cannot be used here."""
+    from evosax.algorithms import algorithms
+
+    return {name: kind for name, kind in algorithms.items() if name not in UNUSABLE}
+
+
+def _constructor_arguments(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.__init__).parameters) - _OWN_ARGUMENTS
+
+
+def _has_mean(strategy: Any) -> bool:
+    return hasattr(strategy, "get_mean")
+
+
+def _representative(strategy: Any, state: PyTree) -> Theta:
+    return strategy.get_mean(state) if _has_mean(strategy) else strategy.get_best_solution(state)
