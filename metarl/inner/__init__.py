@@ -1,0 +1,1 @@
+"""L3: learners: what runs inside one lifetime."""

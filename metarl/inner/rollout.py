@@ -1,0 +1,83 @@
+"""Collecting experience: a policy acts for `T` steps in `B` environments."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from metarl.core.types import Array, Key, PyTree
+from metarl.envs.protocol import Environment, EnvParams, EnvState
+
+
+class Trajectory(NamedTuple):
+    """Experience `[T, B, ...]`.
+
+    Attributes:
+      obs: what was seen.
+      next_obs: what each step led to; at an episode's end its final observation.
+      action: what was done.
+      policy: parameters of the action distribution that was sampled.
+      reward: as the learner is to see it.
+      terminated: whether the task ended.
+      done: whether the episode ended, for whichever reason.
+      episode_return: return of the current episode so far, this step included.
+    """
+
+    obs: Array
+    next_obs: Array
+    action: Array
+    policy: PyTree
+    reward: Array
+    terminated: Array
+    done: Array
+    episode_return: Array
+
+
+def rollout(
+    key: Key,
+    env: Environment,
+    params: EnvParams,
+    policy: Callable[[Array, Array], tuple[Array, PyTree]],
+    noise: Array,
+    env_state: EnvState,
+    obs: Array,
+) -> tuple[EnvState, Array, Trajectory]:
+    """Acts for `T = len(noise)` steps.
+
+    The environment must be batched and autoreset, with episode statistics. Its randomness is drawn
+    for all steps before the loop.
+
+    Args:
+      key: for the environment.
+      env: batched environment.
+      params: its task.
+      policy: `(obs [B, ...], noise [B, ...]) -> (action [B, ...], distribution parameters)`.
+      noise: of the policy, `[T, B, ...]`.
+      env_state: where to go on from.
+      obs: what is seen there `[B, ...]`.
+
+    Returns:
+      The environment state and observation to go on from, and the trajectory.
+    """
+    length = noise.shape[0]
+    draws = jax.vmap(env.draw, (0, None))(jax.random.split(key, length), params)
+
+    def act(carry: tuple[EnvState, Array], inputs: PyTree) -> tuple[PyTree, Trajectory]:
+        env_state, obs = carry
+        draw, noise = inputs
+        action, distribution = policy(obs, noise)
+        step = env.transition(draw, env_state, action, params)
+        transition = Trajectory(
+            obs=obs,
+            next_obs=step.info["final_obs"],
+            action=action,
+            policy=distribution,
+            reward=step.reward,
+            terminated=step.terminated,
+            done=step.done,
+            episode_return=step.info["episode_return"],
+        )
+        return (step.state, step.obs), transition
+
+    (env_state, obs), trajectory = jax.lax.scan(act, (env_state, obs), (draws, noise))
+    return env_state, obs, trajectory

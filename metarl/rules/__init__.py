@@ -1,0 +1,34 @@
+"""L2: rules of reinforcement learning, written down or learned."""
+
+from metarl.rules.drifts import (
+    dpo,
+    dpo_drift,
+    kl_drift,
+    mdpo,
+    no_drift,
+    none,
+    ppo,
+    ppo_clip_drift,
+)
+from metarl.rules.learned_drift import LearnedDriftConfig, learned_drift
+from metarl.rules.library import LoadedDrift, by_name, load, save, shipped
+from metarl.rules.protocol import Rule
+
+__all__ = [
+    "LearnedDriftConfig",
+    "LoadedDrift",
+    "Rule",
+    "by_name",
+    "dpo",
+    "dpo_drift",
+    "kl_drift",
+    "learned_drift",
+    "load",
+    "mdpo",
+    "no_drift",
+    "none",
+    "ppo",
+    "ppo_clip_drift",
+    "save",
+    "shipped",
+]

@@ -1,0 +1,113 @@
+"""The learned drift of learnt policy optimisation (LPO): a small network without biases.
+
+Without biases the network is zero at ratio 1 whatever its weights, and a rectifier with a margin
+makes the drift non-negative with zero gradient there: every theta is a valid mirror-learning drift.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.errors import check_positive, check_range
+from metarl.core.keys import named
+from metarl.core.types import Array, Key, Theta
+from metarl.rules.drifts import ppo_clip_drift, safe_log_ratio
+from metarl.rules.protocol import Rule
+
+DRIFT_MARGIN = 1e-4
+"""Subtracted from the network before rectifying, so that the drift is flat around ratio 1."""
+
+FEATURES = 8
+"""Number of inputs of the network."""
+
+
+@dataclass(frozen=True)
+class LearnedDriftConfig:
+    """Architecture and initialisation of a learned drift.
+
+    Attributes:
+      hidden: H, width of the only hidden layer.
+      ppo_init: whether the network corrects PPO's clip drift (so that a zero network is PPO, up to
+        the margin) or stands alone (a zero network is no drift).
+      epsilon: of that clip drift.
+      init_std: standard deviation of the first layer at the start; the last starts at zero.
+    """
+
+    hidden: int = 128
+    ppo_init: bool = False
+    epsilon: float = 0.2
+    init_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_positive(hidden=self.hidden, epsilon=self.epsilon, init_std=self.init_std)
+        check_range(0.0, 1.0, epsilon=self.epsilon)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Shape of every array of theta."""
+        return {"first": (FEATURES, self.hidden), "last": (self.hidden, 1)}
+
+
+def drift_features(ratio: Array, advantage: Array) -> Array:
+    """Inputs of the network: `d = [l, l^2, 1 - r, (1 - r)^2]` and `A d`, with `l = log r`.
+
+    Args:
+      ratio: `[...]`.
+      advantage: same shape.
+
+    Returns:
+      `[..., 8]`, all zero at ratio 1.
+
+    Reference: Lu et al. 2022, arXiv:2210.05639, section 4.
+    """
+    log_ratio = safe_log_ratio(ratio)
+    gap = 1.0 - ratio
+    plain = jnp.stack([log_ratio, log_ratio**2, gap, gap**2], axis=-1)
+    return jnp.concatenate([plain, advantage[..., None] * plain], axis=-1)
+
+
+def learned_drift_value(
+    config: LearnedDriftConfig, theta: Theta, ratio: Array, advantage: Array
+) -> Array:
+    """Evaluates a learned drift, elementwise.
+
+    `relu(f - margin)`, or `relu(ppo_clip_drift + f - margin)`, with `f = tanh(x W1) W2`.
+
+    Args:
+      config: its architecture.
+      theta: `{"first": [8, H], "last": [H, 1]}`.
+      ratio: `[...]`.
+      advantage: same shape.
+    """
+    hidden = jnp.tanh(drift_features(ratio, advantage) @ theta["first"])
+    output = (hidden @ theta["last"])[..., 0] - DRIFT_MARGIN
+    if config.ppo_init:
+        output = output + ppo_clip_drift(ratio, advantage, config.epsilon)
+    return jax.nn.relu(output)
+
+
+def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -> Rule:
+    """Makes the rule whose theta is a drift network.
+
+    Its last layer starts at zero and its first does not: with both at zero no small change of theta
+    changes the drift, and evolution finds no signal.
+
+    Args:
+      config: architecture; None = the default one.
+      name: of the rule.
+    """
+    config = LearnedDriftConfig() if config is None else config
+
+    def init(key: Key) -> Theta:
+        first = jax.random.normal(named(key, "first"), config.shapes["first"], jnp.float32)
+        return {
+            "first": config.init_std * first,
+            "last": jnp.zeros(config.shapes["last"], jnp.float32),
+        }
+
+    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+        del progress
+        return learned_drift_value(config, theta, ratio, advantage)
+
+    return Rule(name, init, drift)

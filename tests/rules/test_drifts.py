@@ -1,0 +1,143 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarl.core.errors import ConfigError
+from metarl.rules import (
+    by_name,
+    dpo,
+    dpo_drift,
+    kl_drift,
+    mdpo,
+    no_drift,
+    none,
+    ppo,
+    ppo_clip_drift,
+)
+
+from .properties import grid, violations
+
+WRITTEN_DOWN = {
+    "none": no_drift,
+    "ppo": ppo_clip_drift,
+    "dpo": dpo_drift,
+    "kl": lambda ratio, advantage: kl_drift(ratio, 0.7),
+}
+# Rounding of a handful of float32 operations, relative to the largest term.
+ROUNDING = 8 * np.finfo(np.float32).eps
+
+
+def drift_of(rule, progress=0.5):
+    return lambda r, a: rule.drift(rule.init(jax.random.key(0)), r, a, jnp.float32(progress))
+
+
+@pytest.mark.parametrize("name", WRITTEN_DOWN)
+def test_the_drift_conditions_hold(name):
+    assert violations(WRITTEN_DOWN[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (lambda r, a: jnp.abs(r - 1.0) * jnp.abs(a), "gradient not zero at ratio 1"),
+        (lambda r, a: jax.nn.relu((r - 0.999) * a), "not zero at ratio 1"),
+        (lambda r, a: (r - 1.0) ** 2 * a, "negative"),
+        (lambda r, a: (r - 1.0) ** 2 / (r - r), "not finite"),
+        (lambda r, a: jnp.sqrt((r - 1.0) ** 2) ** 2, "gradient not finite"),
+    ],
+)
+def test_the_checker_finds_a_bad_drift(bad, complaint):
+    assert complaint in violations(bad)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.2, 0.3])
+def test_ppo_drift_leaves_the_clipped_surrogate(epsilon):
+    r, a = grid()
+    # Kept to ratios at which r A does not drown the clipped term in rounding.
+    r, a = r[r < 100], a[r < 100]
+    surrogate = np.asarray(r * a - ppo_clip_drift(r, a, epsilon), np.float64)
+    r, a = np.asarray(r, np.float64), np.asarray(a, np.float64)
+    expected = np.minimum(r * a, np.clip(r, 1 - epsilon, 1 + epsilon) * a)
+    np.testing.assert_allclose(surrogate, expected, atol=ROUNDING * np.max(np.abs(r * a)))
+
+
+def test_dpo_check_values():
+    ratio, advantage = jnp.array([2.0, 0.5, 0.5]), jnp.array([3.0, 1.0, -1.0])
+    expected = [1.18970349, 0.0, 0.20145660]
+    np.testing.assert_allclose(dpo_drift(ratio, advantage), expected, atol=ROUNDING * 3)
+
+
+def test_dpo_against_numpy():
+    r, a = grid()
+    x, y = np.asarray(r, np.float64), np.asarray(a, np.float64)
+    up, down = (x - 1) * y, np.log(x) * y
+    expected = np.where(y >= 0, up - 2 * np.tanh(up / 2), down - 0.6 * np.tanh(down / 0.6))
+    expected = np.maximum(expected, 0)
+    largest = np.maximum(np.abs(np.where(y >= 0, up, down)), 1)
+    assert np.max(np.abs(dpo_drift(r, a) - expected) / largest) < ROUNDING
+
+
+def test_kl_drift_averages_to_the_divergence():
+    # Exact expectation under the old policy of a four-armed bandit, in float64 NumPy.
+    old, new = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.25, 0.25, 0.4, 0.1])
+    divergence = np.sum(new * np.log(new / old))
+    drift = kl_drift(jnp.asarray(new / old, jnp.float32), 3.0)
+    np.testing.assert_allclose(np.sum(old * drift), 3.0 * divergence, rtol=ROUNDING)
+
+
+def test_kl_drift_keeps_its_digits_near_one():
+    r = np.float32(1) + np.float32([-1e-3, -1e-5, 1e-5, 1e-3])
+    x = r.astype(np.float64) - 1
+    # Taylor series of r log r - r + 1 about 1; its next term is below 1e-9 relative.
+    expected = x**2 / 2 - x**3 / 6 + x**4 / 12
+    np.testing.assert_allclose(kl_drift(jnp.asarray(r), 1.0), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
+def test_mdpo_anneals_its_step_size(progress):
+    r, a = jnp.array([0.3, 1.0, 4.0]), jnp.array([1.0, -2.0, 3.0])
+    step_size = max(0.8 * (1 - progress), 0.05)
+    drift = drift_of(mdpo(0.8, smallest_step_size=0.05), progress)(r, a)
+    x = np.asarray(r, np.float64)
+    np.testing.assert_allclose(
+        drift, (x * np.log(x) - x + 1) / step_size, rtol=ROUNDING * 4, atol=0
+    )
+
+
+@pytest.mark.parametrize("name", ["none", "ppo", "dpo", "mdpo"])
+def test_rules_by_name_have_no_theta_and_meet_the_conditions(name):
+    rule = by_name(name)
+    assert rule.name == name
+    assert rule.init(jax.random.key(0)) == ()
+    assert violations(drift_of(rule)) == []
+
+
+def test_rules_pass_their_settings_on():
+    r, a = grid()
+    np.testing.assert_array_equal(drift_of(ppo(0.1))(r, a), ppo_clip_drift(r, a, 0.1))
+    np.testing.assert_array_equal(drift_of(dpo(1.0, 0.3))(r, a), dpo_drift(r, a, 1.0, 0.3))
+    np.testing.assert_array_equal(drift_of(none())(r, a), np.zeros_like(r))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ppo(0.0),
+        lambda: ppo(-0.2),
+        lambda: ppo(1.5),
+        lambda: ppo(float("nan")),
+        lambda: dpo(alpha=0.0),
+        lambda: dpo(beta=-1.0),
+        lambda: mdpo(0.0),
+        lambda: mdpo(0.1, smallest_step_size=0.2),
+    ],
+)
+def test_settings_out_of_range_are_refused(make):
+    with pytest.raises(ConfigError):
+        make()
+
+
+def test_unknown_rule_names_the_nearest():
+    with pytest.raises(ConfigError, match="mean 'mdpo'"):
+        by_name("mdop")
