@@ -1,0 +1,1 @@
+"""One short file an experiment; each returns a frozen config."""

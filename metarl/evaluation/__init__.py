@@ -1,0 +1,1 @@
+"""L4: held-out evaluation, statistics, figures, reports."""

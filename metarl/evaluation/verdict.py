@@ -1,0 +1,193 @@
+"""What the numbers of a run say, in plain words. Every sentence is computed; none is a hope."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metarl.core.errors import ConfigError
+from metarl.evaluation.drift_plane import DriftGrid, quadrants, reversed_share
+from metarl.evaluation.results import EnvironmentResult
+from metarl.evaluation.statistics import (
+    Interval,
+    compare,
+    difference_interval,
+    interval,
+    normalised_scores,
+)
+from metarl.evaluation.style import label
+
+BASELINES = ("start", "ppo", "dpo")
+REFERENCE = "ppo"
+
+
+class Words(NamedTuple):
+    """A verdict.
+
+    Attributes:
+      headline: one sentence.
+      paragraph: the numbers behind it.
+    """
+
+    headline: str
+    paragraph: str
+
+
+def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> Words:
+    """Says whether the learned rule beats its start, PPO and DPO, seen and unseen environments.
+
+    "Beats" means that the 95% interval of the difference of interquartile means lies above zero.
+    """
+    judged = [r for r in results if learned in r.rules and r.worst_score() is not None]
+    if not judged:
+        return Words(
+            "There is no verdict.",
+            f"The rule {learned!r} was not evaluated, or no evaluation has a finite score: the run "
+            "may have ended before its evaluation.",
+        )
+    seen = [r for r in judged if not r.held_out]
+    unseen = [r for r in judged if r.held_out]
+    parts = [_seen_words(r, learned) for r in seen]
+    parts.append(_unseen_words(unseen, learned))
+    return Words(_headline(seen, unseen, learned), " ".join(parts))
+
+
+def describe_difference(difference: Interval, baseline: str) -> str:
+    """Says whether a difference from a baseline is an improvement, with its interval."""
+    numbers = with_bounds(difference, signed=True)
+    if difference.verdict == "better":
+        return f"beats {baseline} by {numbers}"
+    if difference.verdict == "worse":
+        return f"does not beat {baseline}: it is worse, {numbers}"
+    return f"does not beat {baseline}: the difference {numbers} includes zero"
+
+
+def describe_drift(grid: DriftGrid, others: Sequence[DriftGrid] = ()) -> str:
+    """Says in which of the four kinds of update a drift takes most away."""
+    found = quadrants(grid)
+    if not found:
+        return f"The {label(grid.name)} drift is zero over the whole plane: it restrains nothing."
+    main = [q for q in found if q.share >= 0.2] or found[:1]
+    where = " and ".join(f"where {q.words} ({q.share:.0%} of its total)" for q in main)
+    text = (
+        f"The {label(grid.name)} drift penalises mostly {where}. On {reversed_share(grid):.0%} of "
+        "the plane it turns the policy gradient round, pulling the ratio back"
+    )
+    beside = ", ".join(f"{label(g.name)}: {reversed_share(g):.0%}" for g in others)
+    return text + (f" ({beside})." if beside else ".")
+
+
+def number(x: float, size: float | None = None, *, signed: bool = False) -> str:
+    """Formats to three significant digits of `size` (default `|x|`): `495`, `24.9`, `-0.512`."""
+    size = abs(x) if size is None else size
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    text = f"{x:+,.{digits}f}" if signed else f"{x:,.{digits}f}"
+    if not float(text.replace(",", "")):
+        return f"{0:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def with_bounds(x: Interval, *, signed: bool = False) -> str:
+    """Formats an interval, all its numbers with the same decimals: `495 [491, 498]`."""
+    size = max(map(abs, x))
+    value, low, high = (number(entry, size, signed=signed) for entry in x)
+    return f"{value} [{low}, {high}]"
+
+
+def pooled_difference(
+    results: Sequence[EnvironmentResult], learned: str, baseline: str = REFERENCE
+) -> tuple[Interval, int] | None:
+    """Difference of interquartile means of normalised scores pooled over environments.
+
+    Returns:
+      The difference and the number of environments that could be normalised; None without any.
+    """
+    a, b = {}, {}
+    for result in results:
+        try:
+            ours = normalised_scores(result, learned, REFERENCE)
+            theirs = normalised_scores(result, baseline, REFERENCE)
+        except ConfigError:
+            continue
+        a[result.env], b[result.env] = ours, theirs
+    return (difference_interval(a, b), len(a)) if a else None
+
+
+def _seen_words(result: EnvironmentResult, learned: str) -> str:
+    score = interval(result.finite_scores(learned))
+    text = (
+        f"On {result.env}, where it was evolved, the learned rule reaches {with_bounds(score)} "
+        f"(interquartile mean of {result.scores[learned].size} seeds)"
+    )
+    baselines = [b for b in BASELINES if b in result.rules and b != learned]
+    words = [describe_difference(compare(result, learned, b), _name(b)) for b in baselines]
+    text += f": it {'; it '.join(words)}." if words else "."
+    return text + _lost_words(result, learned)
+
+
+def _unseen_words(results: Sequence[EnvironmentResult], learned: str) -> str:
+    if not results:
+        return "It was not evaluated on any environment that it had never seen."
+    compared = [r for r in results if REFERENCE in r.rules]
+    if not compared:
+        return f"On environments it never saw it was not compared with {_name(REFERENCE)}."
+    verdicts = [compare(r, learned, REFERENCE).verdict for r in compared]
+    better, unclear, worse = (verdicts.count(v) for v in ("better", "undecided", "worse"))
+    name, many = _name(REFERENCE), "s" * (len(compared) != 1)
+    text = (
+        f"Against {name} on {len(compared)} environment{many} that it never saw, it is better on "
+        f"{better}, not clearly different on {unclear}, worse on {worse}."
+    )
+    words, pooled = [], 0
+    for baseline in (b for b in BASELINES if b != learned):
+        having = [r for r in results if baseline in r.rules]
+        if found := pooled_difference(having, learned, baseline):
+            words.append(describe_difference(found[0], _name(baseline)))
+            pooled = max(pooled, found[1])
+    if words:
+        which = "all of them" if pooled == len(results) else f"the {pooled} that can be rescaled"
+        text += f" Over {which} (random agent 0, {name} 1) it {'; it '.join(words)}."
+    return text + "".join(_lost_words(r, learned) for r in results)
+
+
+def _lost_words(result: EnvironmentResult, learned: str) -> str:
+    lost = result.unscored(learned)
+    if not lost:
+        return ""
+    return (
+        f" On {result.env}, {lost} of its seeds diverged or finished no episode, which counts as "
+        "the worst score there."
+    )
+
+
+def _headline(
+    seen: Sequence[EnvironmentResult], unseen: Sequence[EnvironmentResult], learned: str
+) -> str:
+    """One sentence on the comparison with the reference, and one if even the start is unbeaten."""
+    name = _name(REFERENCE)
+    at_home = [compare(r, learned, REFERENCE) for r in seen if REFERENCE in r.rules]
+    pooled = pooled_difference(unseen, learned)
+    home = all(d.verdict == "better" for d in at_home) if at_home else None
+    away = pooled[0].verdict == "better" if pooled else None
+    text = "The learned rule " + _outcome(home, away, name)
+    starts = [compare(r, learned, "start") for r in seen if "start" in r.rules]
+    if any(d.verdict != "better" for d in starts):
+        text += " It does not even beat its own start."
+    return text
+
+
+def _outcome(home: bool | None, away: bool | None, name: str) -> str:
+    """Words for (not) beating the reference at home and away; None where it was not measured."""
+    verb = {True: "beats", False: "does not beat"}
+    here, there = "where it was evolved", "on environments it never saw"
+    if home is None and away is None:
+        return f"was not compared with {name}."
+    if home is None or away is None:
+        place = there if home is None else here
+        return f"{verb[bool(home or away)]} {name} {place}."
+    if home != away:
+        return f"{verb[home]} {name} {here} but {verb[away]} it {there}."
+    both = f"both {here} and {there}" if home else f"neither {here} nor {there}"
+    return f"{verb[home]} {name}, {both}."
+
+
+def _name(baseline: str) -> str:
+    return "its own start" if baseline == "start" else label(baseline)

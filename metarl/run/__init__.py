@@ -1,0 +1,1 @@
+"""L5: the composition root: config, build, loop, devices, command line."""

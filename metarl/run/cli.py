@@ -1,0 +1,107 @@
+"""The command line: `metarl list | run | resume | eval | report | claims`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from metarl.core.errors import MetarlError
+from metarl.run import devices
+
+_SETTINGS_HINT = "--section.field value"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0 done, 1 refused or failed, 130 interrupted."""
+    options, overrides = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        devices.prepare()
+        from metarl.run import commands  # after devices.prepare: imports jax users
+
+        return commands.COMMANDS[options.command](options, overrides)
+    except (MetarlError, OSError) as error:
+        print(f"metarl: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("metarl: interrupted", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Splits a command line into options and `--section.field value` overrides.
+
+    Raises:
+      SystemExit: it is not understood; the message says what is.
+    """
+    parser = _parser()
+    options, overrides = parser.parse_known_args(list(arguments))
+    if overrides and not options.takes_overrides:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    return options, overrides
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="metarl", description="Meta-learn learning algorithms, and use what was learned."
+    )
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.set_defaults(takes_overrides=False)
+    verbs.add_parser("list", help="experiments, environments, rules and claims")
+    _add_run(verbs)
+    resume = verbs.add_parser("resume", help="go on with a run that was interrupted")
+    resume.add_argument("run", metavar="RUN", help="its directory")
+    _add_eval(verbs)
+    report = verbs.add_parser("report", help="write a run's report again, from what it has")
+    report.add_argument("run", metavar="RUN", help="its directory")
+    _add_claims(verbs)
+    return parser
+
+
+def _add_run(verbs: argparse._SubParsersAction) -> None:
+    run = verbs.add_parser(
+        "run",
+        help="run an experiment",
+        usage=f"metarl run EXPERIMENT [--preset NAME] [--out DIR] [{_SETTINGS_HINT} ...]",
+        epilog="Every setting: metarl run EXPERIMENT --settings",
+        allow_abbrev=False,
+    )
+    run.add_argument("experiment", metavar="EXPERIMENT", help="see `metarl list`")
+    run.add_argument("--preset", metavar="NAME", help="a named config of the experiment")
+    run.add_argument("--out", metavar="DIR", help="exactly this run directory")
+    run.add_argument("--runs", metavar="DIR", default="runs", help="root of all runs (./runs)")
+    run.add_argument("--settings", action="store_true", help="list every setting and stop")
+    run.set_defaults(takes_overrides=True)
+
+
+def _add_eval(verbs: argparse._SubParsersAction) -> None:
+    evaluate = verbs.add_parser(
+        "eval",
+        help="train agents with rules and compare them",
+        usage="metarl eval RULE [RULE ...] --env ENV [--env ENV ...] [--seeds N] [--steps N] "
+        "[--json FILE] [--learner.field value ...]",
+        epilog="RULE is ppo, dpo, mdpo, none, the name of a shipped rule, or a .safetensors file.",
+        allow_abbrev=False,
+    )
+    evaluate.add_argument("rules", metavar="RULE", nargs="+", help="rules to compare")
+    evaluate.add_argument("--env", action="append", required=True, help="environment; repeatable")
+    evaluate.add_argument("--seeds", type=int, default=16, help="agents a rule (16)")
+    evaluate.add_argument("--steps", type=int, help="environment steps of each agent")
+    evaluate.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
+    evaluate.add_argument("--chunk", type=int, help="agents at once on each device (all)")
+    evaluate.add_argument("--json", metavar="FILE", help="write the results there")
+    evaluate.set_defaults(takes_overrides=True)
+
+
+def _add_claims(verbs: argparse._SubParsersAction) -> None:
+    claims = verbs.add_parser("claims", help="what the project claims, and measuring it again")
+    actions = claims.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="every claim with its measured value")
+    table = actions.add_parser("table", help="the table of the README, in Markdown")
+    table.add_argument("--readme", metavar="FILE", help="write it between the markers of this file")
+    verify = actions.add_parser("verify", help="measure a claim again")
+    verify.add_argument("name", metavar="NAME")
+    verify.add_argument("--results", metavar="FILE", help="judge results measured before")
+    verify.add_argument("--write", action="store_true", help="record the measurement in the claim")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The outer loop as a run: looks, checkpoints, metrics, resume."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metarl.core.errors import RunError
+from metarl.core.types import PyTree, Theta
+from metarl.io.runs import RunDirectory
+from metarl.outer.protocol import MetaLog
+from metarl.run.build import Evolution
+from metarl.run.progress import Display
+
+
+def evolve(run: RunDirectory, evolution: Evolution, display: Display) -> Theta:
+    """Runs the generations that are still missing, and returns the final theta.
+
+    Goes on from the newest checkpoint that verifies. Metrics and later checkpoints beyond it are
+    dropped, so that a resumed run leaves the same files, and the same bits, as one that was never
+    interrupted.
+
+    Raises:
+      RunError: the disk refuses, or no checkpoint verifies.
+    """
+    config = evolution.config
+    checkpoints = run.checkpoints(config.loop.keep)
+    state, generation = _restore(run, evolution, display)
+    rows = run.metrics.rows()
+    seconds = rows[-1]["seconds"] if rows else 0.0
+    started = time.monotonic()
+    while generation < config.outer.generations:
+        until = min(generation + config.loop.look_every, config.outer.generations)
+        numbers = jnp.arange(generation, until)
+        state, logs = evolution.advance(evolution.key, state, numbers)
+        logs = jax.device_get(logs)
+        passed = seconds + time.monotonic() - started
+        rows = [
+            _row(evolution, number + 1, passed, logs, offset)
+            for offset, number in enumerate(range(generation, until))
+        ]
+        for row in rows:
+            run.metrics.append(row)
+        display.look(rows, config.steps_per_generation)
+        generation = until
+        if generation % config.loop.checkpoint_every == 0 or generation == config.outer.generations:
+            checkpoints.save(generation, jax.device_get(state), {"generation": generation})
+    return jax.device_get(evolution.meta.theta(state))
+
+
+def latest_theta(run: RunDirectory, evolution: Evolution) -> tuple[Theta, int]:
+    """Theta of the newest checkpoint that verifies, and its generation.
+
+    Raises:
+      RunError: there is none.
+    """
+    template = jax.eval_shape(evolution.init, evolution.key)
+    restored = run.checkpoints(evolution.config.loop.keep).latest(template)
+    if restored is None:
+        raise RunError(f"{run.path} has no checkpoint yet: `metarl resume {run.path}`.")
+    return evolution.meta.theta(restored.state), restored.step
+
+
+def _restore(run: RunDirectory, evolution: Evolution, display: Display) -> tuple[PyTree, int]:
+    checkpoints = run.checkpoints(evolution.config.loop.keep)
+    template = jax.eval_shape(evolution.init, evolution.key)
+    restored = checkpoints.latest(template)
+    generation = 0 if restored is None else restored.step
+    for problem in restored.skipped if restored else ():
+        display.note(f"skipped: {problem}")
+    checkpoints.delete_after(generation)
+    run.metrics.truncate_after("generation", generation)
+    if restored is None:
+        return evolution.init(evolution.key), 0
+    display.note(f"resuming after generation {generation}")
+    return evolution.place(restored.state), generation
+
+
+def _row(
+    evolution: Evolution, generation: int, seconds: float, logs: MetaLog, offset: int
+) -> dict[str, Any]:
+    config = evolution.config
+    log = jax.tree.map(lambda x: x[offset], logs)
+    fitness = 0.0 - np.asarray(log.losses, np.float64)  # and not -0.0
+    row = {
+        "generation": generation,
+        "fitness_mean": fitness.mean(),
+        "fitness_best": fitness.max(),
+        "fitness_worst": fitness.min(),
+        "diverged": int(log.diverged),
+        "gradient_norm": float(log.gradient_norm),
+        "update_norm": float(log.update_norm),
+        "env_steps": generation * config.steps_per_generation,
+        "seconds": seconds,
+    }
+    if len(config.task.envs) > 1 and log.unroll_losses is not None:
+        means = 0.0 - np.asarray(log.unroll_losses, np.float64).mean(axis=1)
+        row["fitness_by_env"] = dict(zip(config.task.envs, means.tolist(), strict=True))
+    return row

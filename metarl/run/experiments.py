@@ -1,0 +1,137 @@
+"""Finding experiments: every module of `metarl.experiments` is one, by its name."""
+
+import importlib
+import pkgutil
+import shlex
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cattrs
+import tyro
+from cattrs.v import format_exception
+
+from metarl.core.errors import ConfigError, RunError, check_choice
+from metarl.io.strict_json import plain
+from metarl.run.config import EvolveRuleConfig
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named set of configs.
+
+    Attributes:
+      name: as the command line spells it.
+      description: one line.
+      presets: configs by name.
+      default: the preset that runs when none is named.
+    """
+
+    name: str
+    description: str
+    presets: dict[str, EvolveRuleConfig]
+    default: str
+
+
+def names() -> list[str]:
+    """Lists the experiments."""
+    package = importlib.import_module("metarl.experiments")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def load(name: str) -> Experiment:
+    """Loads an experiment.
+
+    Raises:
+      ConfigError: there is none of this name.
+    """
+    check_choice("experiment", name, names())
+    module = importlib.import_module(f"metarl.experiments.{name.replace('-', '_')}")
+    return Experiment(name, module.DESCRIPTION, dict(module.PRESETS), module.DEFAULT)
+
+
+def configure(experiment: Experiment, preset: str | None, overrides: list[str]) -> EvolveRuleConfig:
+    """Applies `--section.field value` overrides to a preset.
+
+    Raises:
+      ConfigError: an unknown preset, or a value that a config refuses.
+      SystemExit: a misspelt field; the message names the nearest one.
+    """
+    name = preset or experiment.default
+    check_choice(f"preset of {experiment.name}", name, experiment.presets)
+    return tyro.cli(
+        EvolveRuleConfig,
+        prog=f"metarl run {experiment.name}",
+        default=experiment.presets[name],
+        args=overrides,
+    )
+
+
+def to_json(config: EvolveRuleConfig) -> dict[str, Any]:
+    """Returns the config as nested dicts of JSON values."""
+    return asdict(config)
+
+
+def from_json(data: dict[str, Any]) -> EvolveRuleConfig:
+    """Reads what `to_json` made.
+
+    Raises:
+      RunError: a field is unknown, missing or of the wrong type (another version wrote it).
+    """
+    try:
+        config = cattrs.Converter(forbid_extra_keys=True).structure(data, EvolveRuleConfig)
+    except cattrs.BaseValidationError as error:
+        raise _unreadable(cattrs.transform_error(error, format_exception=_describe)) from error
+    # cattrs fills in what is missing and converts what is not of the type.
+    found, understood = _flat(plain(data)), _flat(plain(to_json(config)))
+    missing = [f"it has no {name}" for name in understood if name not in found]
+    changed = [
+        f"{name} is {found[name]!r}, which was read as {value!r}"
+        for name, value in understood.items()
+        if name in found and found[name] != value
+    ]
+    if missing or changed:
+        raise _unreadable(missing + changed)
+    return config
+
+
+def _unreadable(problems: list[str]) -> RunError:
+    return RunError(f"The run's config cannot be read by this version: {'; '.join(problems)}.")
+
+
+def _describe(error: BaseException, kind: type | None) -> str:
+    """Keeps the words of our own errors, which cattrs would replace by its own."""
+    return (
+        str(error).rstrip(".") if isinstance(error, ConfigError) else format_exception(error, kind)
+    )
+
+
+def command_line(experiment: Experiment, config: EvolveRuleConfig) -> str:
+    """The shortest `metarl run` command that gives this config: a preset and its overrides."""
+    wanted = _flat(to_json(config))
+    candidates = []
+    for name, preset in experiment.presets.items():
+        flat = _flat(to_json(preset))
+        changed = {key: value for key, value in wanted.items() if flat.get(key) != value}
+        candidates.append((len(changed), name != experiment.default, name, changed))
+    _, _, name, changed = min(candidates, key=lambda entry: entry[:3])
+    words = ["metarl run", experiment.name]
+    if name != experiment.default:
+        words.append(f"--preset {name}")
+    return " ".join([*words, *(_override(key, value) for key, value in changed.items())])
+
+
+def _override(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        section, _, name = key.rpartition(".")
+        return f"--{key}" if value else "--" + f"{section}.no-{name}".lstrip(".")
+    values = value if isinstance(value, list | tuple) else [value]
+    return shlex.join([f"--{key}", *map(str, values)])
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        name = f"{prefix}{key}".replace("_", "-")
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat

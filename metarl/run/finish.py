@@ -1,0 +1,224 @@
+"""What follows the last generation: the artifact, the comparison, the report.
+
+Every part is saved as it is made, so that a run killed here goes on here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from metarl.core.keys import named
+from metarl.core.types import Theta
+from metarl.evaluation.drift_plane import drift_grid
+from metarl.evaluation.evaluate import Contender, evaluate
+from metarl.evaluation.report import ReportInputs, save_report
+from metarl.evaluation.results import EnvironmentResult, load_results, save_results
+from metarl.evaluation.statistics import interquartile_mean
+from metarl.io import strict_json
+from metarl.io.artifacts import config_hash
+from metarl.io.atomic import atomic_write_text
+from metarl.io.runs import RunDirectory
+from metarl.rules import library
+from metarl.rules.protocol import Rule
+from metarl.run.build import Evolution
+from metarl.run.devices import describe, peak_memory_mb
+from metarl.run.experiments import command_line, load
+from metarl.run.progress import duration
+
+LEARNED, START = "learned", "start"
+
+Say = Callable[[str], None]
+
+
+def finish(run: RunDirectory, evolution: Evolution, theta: Theta, say: Say) -> Path:
+    """Saves the rule, compares it, writes the report; returns the report's path."""
+    results = compare(run, evolution, theta, say)
+    record_machine(run)
+    artifact = save_rule(run, evolution, theta, results)
+    say(f"learned rule: {artifact}")
+    return report(run, evolution, theta, results)
+
+
+def compare(
+    run: RunDirectory, evolution: Evolution, theta: Theta, say: Say
+) -> list[EnvironmentResult]:
+    """Evaluates on the environments of evolution and on held-out ones; goes on where it stopped."""
+    results = measured(run)
+    done = {result.env for result in results}
+    missing = [entry for entry in evolution.comparisons if entry.env.name not in done]
+    if missing:
+        say(f"comparing with hand-made rules on {len(missing)} environment(s) ...")
+    for comparison in missing:
+        result = evaluate(
+            comparison.env,
+            contenders(evolution, theta),
+            comparison.learner,
+            evolution.config.evaluation.seeds,
+            named(evolution.key, f"evaluation {comparison.env.name}"),
+            comparison.held_out,
+            evolution.layout,
+        )
+        results.append(result)
+        save_results(results_path(run), results)
+        say(describe_result(result))
+    return results
+
+
+def contenders(evolution: Evolution, theta: Theta) -> dict[str, Contender]:
+    """The learned rule, its start, and the hand-made ones that the config names."""
+    return {
+        LEARNED: Contender(evolution.rule, theta),
+        START: Contender(evolution.rule, evolution.theta_start()),
+        **{
+            name: Contender(rule, rule.init(jax.random.key(0)))
+            for name, rule in evolution.hand_made.items()
+        },
+    }
+
+
+def describe_result(result: EnvironmentResult) -> str:
+    """One line for people: the interquartile mean of every rule, and how many agents diverged."""
+    means = _interquartile_means(result)
+    text = ", ".join(
+        f"{rule} {'no finite score' if mean is None else format(mean, '.4g')}"
+        for rule, mean in means.items()
+    )
+    lost = ", ".join(f"{count} of {rule}" for rule, count in result.diverged.items() if count)
+    diverged = f"; diverged: {lost}" if lost else ""
+    return f"{result.env}: {text}  ({duration(result.seconds)}){diverged}"
+
+
+def _interquartile_means(result: EnvironmentResult) -> dict[str, float | None]:
+    """Of every rule; None where no agent at all has a finite score."""
+    if result.worst_score() is None:
+        return dict.fromkeys(result.scores)
+    return {rule: float(interquartile_mean(result.finite_scores(rule))) for rule in result.scores}
+
+
+def save_rule(
+    run: RunDirectory, evolution: Evolution, theta: Theta, results: list[EnvironmentResult]
+) -> Path:
+    """Saves the learned rule with a card that says how it was made and how it scored."""
+    config = evolution.config
+    scores = {
+        result.env: {
+            "held_out": result.held_out,
+            "seeds": len(next(iter(result.scores.values()))),
+            "environment_steps": int(result.steps[-1]),
+            "interquartile_mean": _interquartile_means(result),
+        }
+        for result in results
+    }
+    name = f"{run.experiment}-{'-'.join(short_name(env) for env in config.task.envs)}"
+    card = {
+        "name": name,
+        "description": f"Drift function evolved on {', '.join(config.task.envs)} by metarl "
+        f"{run.experiment}; subtract it from ratio * advantage in a policy-gradient surrogate.",
+        "made_by": f"metarl run {run.experiment}: {config.outer.generations} generations of "
+        f"{config.es.population} members, {config.outer.strategy}",
+        "config": run.config,
+        "config_hash": config_hash(run.config),
+        "versions": run.versions,
+        "scores": scores,
+        "licence": "Apache-2.0",
+    }
+    return library.save(run.artifacts / f"{name}.safetensors", theta, config.rule, card)
+
+
+def short_name(env: str) -> str:
+    """`gymnax/CartPole-v1` -> `cartpole`, `gymnax/Breakout-MinAtar` -> `breakout`."""
+    return env.split("/")[-1].split("-")[0].lower()
+
+
+def report(
+    run: RunDirectory, evolution: Evolution, theta: Theta, results: list[EnvironmentResult]
+) -> Path:
+    """Writes `report.html` and its figures; returns its path."""
+    artifact = next(iter(sorted(run.artifacts.glob("*.safetensors"))), None)
+    rows = run.metrics.rows()
+    generations = evolution.config.outer.generations
+    notes = []
+    if len(rows) < generations:
+        notes.append(f"Stopped after generation {len(rows)} of {generations}.")
+    inputs = ReportInputs(
+        title=f"{run.experiment} on {', '.join(evolution.config.task.envs)}",
+        experiment=run.experiment,
+        config=run.config,
+        versions=run.versions,
+        rows=rows,
+        grids=[_grid(name, c) for name, c in contenders(evolution, theta).items() if name != START],
+        results=results,
+        cost=_cost(run, evolution, rows, results),
+        artifact_path=str(artifact or ""),
+        card=library.load(artifact).card if artifact else {},
+        notes=notes,
+        command=command_line(load(run.experiment), evolution.config),
+        learned=LEARNED,
+    )
+    save_report(run.report, inputs, run.figures)
+    return run.report
+
+
+def _grid(name: str, contender: Contender) -> Any:
+    rule: Rule = contender.rule
+    return drift_grid(name, lambda r, a: rule.drift(contender.theta, r, a, jax.numpy.float32(0.0)))
+
+
+def record_machine(run: RunDirectory) -> None:
+    """Writes down what the run runs on, and the most memory that a process of it has used."""
+    path = _machine_path(run)
+    before = strict_json.parse(path.read_bytes()) if path.exists() else {}
+    peak = max(peak_memory_mb(), before.get("peak_memory_mb", 0.0))
+    atomic_write_text(path, strict_json.pretty({**describe(), "peak_memory_mb": peak}))
+
+
+def _machine_path(run: RunDirectory) -> Path:
+    return run.path / "machine.json"
+
+
+def _cost(
+    run: RunDirectory,
+    evolution: Evolution,
+    rows: list[dict[str, Any]],
+    results: list[EnvironmentResult],
+) -> dict[str, Any]:
+    seconds = phases(rows, evolution.config.loop.look_every)
+    seconds["evaluation"] = sum(result.seconds for result in results)
+    path = _machine_path(run)
+    return {
+        "seconds": seconds,
+        "env_steps": rows[-1]["env_steps"] if rows else 0,
+        **(strict_json.parse(path.read_bytes()) if path.exists() else {}),
+    }
+
+
+def phases(rows: list[dict[str, Any]], look_every: int) -> dict[str, float]:
+    """Splits the seconds of evolution, over every process of the run, into start and the rest.
+
+    Args:
+      rows: metrics; `seconds` count on over a resume.
+      look_every: generations between two looks, which share their seconds.
+    """
+    if not rows:
+        return {}
+    total = rows[-1]["seconds"]
+    looks = np.array([row["seconds"] for row in rows[look_every - 1 :: look_every]])
+    if looks.size < 2:
+        return {"evolution": total}
+    # The median, since a resumed run compiles again.
+    start = max(0.0, looks[0] - float(np.median(np.diff(looks))))
+    return {"compilation and start": start, "evolution": total - start}
+
+
+def measured(run: RunDirectory) -> list[EnvironmentResult]:
+    """The evaluations that a run has so far."""
+    path = results_path(run)
+    return load_results(path) if path.exists() else []
+
+
+def results_path(run: RunDirectory) -> Path:
+    """File of the evaluations."""
+    return run.path / "results.json"

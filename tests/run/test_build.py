@@ -1,0 +1,119 @@
+"""What a config becomes: refusals before anything starts, and programs of every layout."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarl.core.errors import ArtifactError, ConfigError
+from metarl.networks.actor_critic import NetworkConfig
+from metarl.run.build import build
+from metarl.run.settings import settings_for
+
+from .tiny import BANDIT, CATCH, TINY, build_once, with_loop
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"task": {"envs": ("gymnax/CartPol-v1",)}}, ConfigError, "mean 'gymnax/CartPole-v1'"),
+        ({"evaluation": {"envs": ("CatchX-bsuite",)}}, ConfigError, f"Did you mean '{CATCH}'"),
+        ({"evaluation": {"rules": ("poo",)}}, ConfigError, r"Unknown rule 'poo'.*mean 'ppo'"),
+        ({"evaluation": {"rules": ("./no.safetensors",)}}, ArtifactError, "There is no artifact"),
+        ({"evaluation": {"steps": 31}}, ConfigError, f"evaluation.steps=31 .* {BANDIT}: .* of 32"),
+        ({"outer": {"strategy": "SNE"}}, ConfigError, r"'SNE'.*Did you mean 'SNES'.*adam"),
+        ({"outer": {"strategy": "LES"}}, ConfigError, "LES cannot be used: its weights are"),
+        ({"loop": {"devices": 3}}, ConfigError, "loop.devices=3, but this machine shows 2"),
+        (
+            {"learner": {"network": NetworkConfig(channels=(4,))}, "task": {"envs": (BANDIT,)}},
+            ConfigError,
+            "channels need image observations",
+        ),
+    ],
+)
+def test_refused_before_anything_starts(changes, error, message):
+    sections = {name: replace(getattr(TINY, name), **entry) for name, entry in changes.items()}
+    with pytest.raises(error, match=message):
+        build(replace(TINY, **sections))
+
+
+@pytest.mark.parametrize("learner", ["tuned", "same"])
+def test_comparisons_know_what_evolution_has_seen(learner):
+    breakout = "gymnax/Breakout-MinAtar"
+    wanted = replace(TINY.evaluation, envs=(BANDIT, CATCH, breakout), learner=learner, steps=16_384)
+    seen, *unseen = build(replace(TINY, evaluation=wanted)).comparisons
+    assert (seen.env.name, seen.learner, seen.held_out) == (CATCH, TINY.learner, False)
+    # What evolution has seen is not held out, though it is named there.
+    assert [entry.env.name for entry in unseen] == [BANDIT, breakout]
+    for entry in unseen:
+        settings = TINY.learner if learner == "same" else settings_for(entry.env.name)
+        assert entry.held_out
+        assert entry.learner == replace(settings, total_steps=16_384)
+
+
+def test_there_are_no_more_devices_than_lifetimes():
+    one = replace(TINY, es=replace(TINY.es, population=2), task=replace(TINY.task))
+    assert build(one).layout.devices == 2
+    alone = replace(one, es=replace(one.es, population=1, antithetic=False))
+    assert build(alone).layout.devices == 1
+
+
+def _first_generation(config):
+    evolution = build_once(config)
+    state = evolution.init(evolution.key)
+    _, logs = evolution.advance(evolution.key, state, jnp.arange(1))
+    return jax.device_get(logs)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return _first_generation(TINY)  # two devices, all members at once
+
+
+@pytest.mark.parametrize(
+    ("devices", "chunk"),
+    [
+        (1, 2),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        pytest.param(1, None, marks=pytest.mark.slow),
+        pytest.param(1, 1, marks=pytest.mark.slow),
+        pytest.param(2, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_another_layout_gives_the_same_lifetimes(expected, devices, chunk):
+    """Fitness agrees to the rounding of a mean, in which rounding of the networks does not show.
+
+    Every return of Catch is 1 or -1. Were a random number another one, some episode would end
+    otherwise, and a mean over some ten episodes move by 0.2. Rounding moves the networks by less
+    than 1e-4 (1e-7 a product, a dozen gradient steps with rate 0.05), which seldom flips one of
+    the 400 actions. The gradient is made of fitness and of the same perturbations.
+    """
+    found = _first_generation(with_loop(devices=devices, chunk=chunk))
+    assert np.unique(expected.losses).size > 1
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-6)
+    np.testing.assert_allclose(found.gradient_norm, expected.gradient_norm, rtol=1e-5)
+    np.testing.assert_allclose(found.update_norm, expected.update_norm, rtol=1e-5)
+
+
+def test_the_seed_decides_everything(expected):
+    # Another seed has the same program, whose key is an argument.
+    evolution = build_once(TINY)
+    key = jax.random.key(1)
+    _, logs = evolution.advance(key, evolution.init(key), jnp.arange(1))
+    assert np.any(np.asarray(logs.losses) != expected.losses)
+    _, logs = evolution.advance(evolution.key, evolution.init(evolution.key), jnp.arange(1))
+    np.testing.assert_array_equal(logs.losses, expected.losses)
+
+
+def test_a_state_from_the_disk_is_advanced_by_the_same_program():
+    evolution = build_once(TINY)
+    state = evolution.init(evolution.key)
+    copy = jax.tree.map(np.array, jax.device_get(state))
+    following, _ = evolution.advance(evolution.key, state, jnp.arange(1))
+    evolution.advance(evolution.key, following, jnp.arange(1))
+    programs = evolution.advance._cache_size()
+    again, _ = evolution.advance(evolution.key, evolution.place(copy), jnp.arange(1))
+    assert evolution.advance._cache_size() == programs
+    del again

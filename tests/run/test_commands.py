@@ -1,0 +1,239 @@
+"""The command line: what it prints, what it refuses, with which exit status."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from metarl import envs
+from metarl.core.mesh import Layout
+from metarl.evaluation.results import EnvironmentResult, load_results
+from metarl.io.runs import RunDirectory
+from metarl.rules import library
+from metarl.run import cli, commands, experiments
+
+from .tiny import BANDIT, CATCH, TINY, arguments, evolve_in, last_state, new_run
+from .tiny import rows as metrics
+
+
+def _main(*words):
+    """The exit status, also of a parser that stops the program itself."""
+    try:
+        return cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+
+
+def test_list_names_everything(capsys):
+    assert _main("list") == 0
+    shown = capsys.readouterr().out
+    for name in experiments.names():
+        assert all(preset in shown for preset in experiments.load(name).presets)
+    for name in (*experiments.names(), *envs.registered(), *library.WRITTEN_DOWN):
+        assert name in shown.split() or f"{name}," in shown.split()
+    assert all(name in shown for name in library.shipped())
+    assert "metarl claims list" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["lop"], 1, "metarl: Unknown experiment 'lop'. Did you mean 'lpo'?"),
+        (["lpo", "--preset", "quik"], 1, "Did you mean 'quick'?"),
+        (["lpo", "--task.envs", "gymnax/CartPol"], 1, "Did you mean 'gymnax/CartPole-v1'?"),
+        (["lpo", "--evaluation.envs", "Acrobot"], 1, "Did you mean 'gymnax/Acrobot-v1'?"),
+        (["lpo", "--evaluation.rules", "ppo", "dop"], 1, "Did you mean 'dpo'?"),
+        (
+            ["lpo", "--evaluation.steps", "1"],
+            1,
+            "evaluation.steps=1 does not do for",
+        ),
+        (["lpo", "--outer.strategy", "adm"], 1, "Did you mean 'adam'?"),
+        (["lpo", "--outer.genertions", "3"], 2, "--outer.generations"),
+        (["lpo", "--es.population", "-4"], 2, "population must be positive and finite, got -4"),
+        (["lpo", "--es.population", "5"], 2, "population=5 is odd"),
+        (["lpo", "--es.population", "four"], 2, "'four'"),
+        (["lpo", "--learner.total-steps", "10"], 2, "total_steps=10 is less than one batch"),
+        (["lpo", "--learner.schedule", "lineer"], 2, "invalid choice 'lineer'"),
+        (["lpo", "--loop.look-every", "2"], 2, "loop.checkpoint_every=1 is not a multiple of"),
+        (["lpo", "--seed", "4294967296"], 2, "seed must lie in"),
+        ([], 2, "the following arguments are required: EXPERIMENT"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_nothing(
+    tmp_path, monkeypatch, capsys, words, status, message
+):
+    monkeypatch.delattr(commands, "_advance")  # never reached
+    out = tmp_path / "run"
+    assert _main("run", *words, "--out", out) == status
+    shown = capsys.readouterr()
+    text = " ".join((shown.out + shown.err).replace("│", " ").split())
+    assert message in text
+    assert "Traceback" not in text
+    assert not out.exists()
+
+
+def test_directories_that_are_refused(finished, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for words, message in [
+        (["run", *arguments()[1:], "--out", finished], f"Go on with it: metarl resume {finished}"),
+        (["run", *arguments()[1:], "--out", tmp_path / "file"], "(EEXIST)"),
+        (["resume", tmp_path / "file"], f"There is no run directory {tmp_path / 'file'}"),
+        (["resume", tmp_path / "folder"], "is not a run directory: it holds no run.json"),
+        (["resume", tmp_path / "foldr"], "Did you mean 'folder'?"),
+        (["report", tmp_path / "folder"], "is not a run directory"),
+    ]:
+        assert _main(*words) == 1
+        shown = capsys.readouterr().err
+        assert shown.startswith("metarl: ")
+        assert message in shown
+        assert shown.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_words_that_are_refused(capsys):
+    for words in (["rnu"], [], ["resume"], ["resume", "x", "--outer.generations", "3"]):
+        assert _main(*words) == 2
+        assert "usage: metarl" in capsys.readouterr().err
+
+
+def test_settings_are_listed_with_their_defaults(capsys):
+    assert _main("run", "lpo", "--settings") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    experiment = experiments.load("lpo")
+    generations = experiment.presets[experiment.default].outer.generations
+    assert f"--outer.generations INT outer steps. (default: {generations})" in shown
+
+
+def test_errors_of_the_system_are_one_line(monkeypatch, capsys):
+    def fail(options, overrides):
+        raise PermissionError(13, "Permission denied", "/there")
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fail)
+    assert _main("list") == 1
+    assert capsys.readouterr().err == "metarl: [Errno 13] Permission denied: '/there'\n"
+
+
+def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
+    run = new_run(tmp_path / "run")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metarl.run.evolve.evolve", interrupt)
+    assert _main("resume", run.path) == 130
+    assert capsys.readouterr().err.splitlines() == [
+        f"go on with: metarl resume {run.path}",
+        "metarl: interrupted",
+    ]
+
+
+def test_a_report_of_an_unfinished_run(tmp_path, capsys):
+    config = replace(TINY, outer=replace(TINY.outer, generations=3))
+    run = new_run(tmp_path / "run", config)
+    evolve_in(run, config)
+    # As if the run had been planned longer: its last generation is missing.
+    run.checkpoints().delete_after(2)
+    run.metrics.truncate_after("generation", 2)
+    before = sorted(p.name for p in run.path.iterdir())
+    assert _main("report", run.path) == 0
+    assert capsys.readouterr().out == f"after generation 2: {run.report}\n"
+    page = run.report.read_text()
+    assert "Stopped after generation 2 of 3." in page
+    assert "There is no verdict" in page
+    assert sorted(p.name for p in run.path.iterdir()) == sorted([*before, "report.html"])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["ppo", "--env", "gymnax/Catch"], 1, f"Did you mean '{CATCH}'?"),
+        (["pop", "--env", CATCH], 1, "Unknown rule 'pop'. Did you mean 'ppo'?"),
+        (["./no.safetensors", "--env", CATCH], 1, "There is no artifact"),
+        (["ppo", "--env", CATCH, "--seeds", "0"], 1, "seeds must be positive"),
+        (["ppo", "--env", CATCH, "--seed", "-1"], 1, "seed must lie in"),
+        (["ppo", "--env", CATCH, "--steps", "3"], 1, "total_steps=3 is less than one batch"),
+        (["ppo", "--env", CATCH, "--json", "no/such/x.json"], 1, "there is no folder no/such"),
+        (["ppo", "--env", CATCH, "--learner.gama", "1"], 2, "--learner.gamma"),
+        (["ppo"], 2, "required: --env"),
+    ],
+)
+def test_an_evaluation_that_is_refused(capsys, words, status, message):
+    assert _main("eval", *words) == status
+    shown = capsys.readouterr()
+    assert message in " ".join((shown.out + shown.err).replace("│", " ").split())
+
+
+def test_an_unknown_environment_is_refused_before_the_first_is_measured(capsys):
+    assert _main("eval", "ppo", "--env", CATCH, "--env", "gymnax/Catsch-bsuite") == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
+    """All but the training itself, which the evaluation's own tests see to."""
+    asked = {}
+
+    def evaluate(env, contenders, config, seeds, key, layout):
+        asked[env.name] = (contenders, config, seeds, layout, key)
+        zeros = {name: np.full((seeds, 1), 0.5) for name in contenders}
+        scores = {name: curve[:, 0] for name, curve in zeros.items()}
+        return EnvironmentResult(env.name, np.array([512.0]), zeros, scores, seconds=2.0)
+
+    monkeypatch.setattr(commands, "evaluate", evaluate)
+    artifact = str(finished / "artifacts" / "lpo-catch.safetensors")
+    file = tmp_path / "results.json"
+    words = ["eval", artifact, "ppo", "--env", CATCH, "--env", BANDIT, "--env", CATCH]
+    options = ["--steps", "512", "--seeds", "3", "--chunk", "2", "--json", file]
+    learner = ["--learner.num-envs", "2", "--learner.network.hidden", "4"]
+    assert _main(*words, *options, *learner) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{env}: {artifact} 0.5, ppo 0.5  (2s)" for env in (CATCH, BANDIT)
+    ]
+    assert [result.env for result in load_results(file)] == [CATCH, BANDIT]
+    contenders, config, seeds, layout, key = asked[CATCH]
+    weights = library.load(artifact).theta
+    for name, array in contenders[artifact].theta.items():
+        np.testing.assert_array_equal(array, weights[name])
+    assert (seeds, layout) == (3, Layout(devices=2, chunk=2))
+    assert (config.total_steps, config.num_envs, config.network.hidden) == (512, 2, (4,))
+    other = asked[BANDIT][-1]
+    assert np.any(jax.random.key_data(key) != jax.random.key_data(other))
+
+
+def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
+    out = tmp_path / "run"
+    config = replace(
+        TINY,
+        task=replace(TINY.task, envs=(CATCH, BANDIT)),
+        outer=replace(TINY.outer, strategy="SNES", generations=6),
+        evaluation=replace(TINY.evaluation, envs=()),
+        loop=replace(TINY.loop, look_every=3, checkpoint_every=3),
+    )
+    assert _main(*arguments(config), "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "8 lifetimes of 3 updates a generation, 2 cpu device(s)" in shown
+    assert all(f"generation {n}/6  best" in shown for n in range(1, 7))
+    run = RunDirectory.open(out)
+    rows = run.metrics.rows()
+    assert [row["generation"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    for row in rows:
+        assert set(row["fitness_by_env"]) == {CATCH, BANDIT}
+        assert row["update_norm"] > 0
+        mean = np.mean(list(row["fitness_by_env"].values()))
+        np.testing.assert_allclose(row["fitness_mean"], mean, rtol=1e-5)
+    assert {result.env: result.held_out for result in load_results(out / "results.json")} == {
+        CATCH: False,
+        BANDIT: False,
+    }
+    loaded = library.load(out / "artifacts" / "lpo-catch-simplebandit.safetensors")
+    assert np.any(loaded.theta["last"] != 0)
+    page = (out / "report.html").read_text()
+    assert "--outer.strategy SNES" in page
+    # The strategy's own state comes back from the disk to the bit too.
+    before = metrics(out), last_state(out, config)
+    run.checkpoints().delete_after(3)
+    _, shown = evolve_in(run, config)
+    assert "resuming after generation 3" in shown
+    assert (metrics(out), last_state(out, config)) == before
