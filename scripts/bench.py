@@ -1,0 +1,168 @@
+"""Times the hot paths, as ratios within one run: machines differ and are noisy.
+
+  .venv/bin/python scripts/bench.py [--peer-python peer/bin/python] [--json FILE]
+
+PPO on CartPole-v1 (4 environments x 128 steps, 4 epochs x 4 minibatches, 64-64 tanh, 500k steps) of
+one seed and of eight, one generation of the default `lpo` experiment, and, where an environment
+with rejax is named (see peer_rejax.py), rejax's PPO in the same shape. The floor is the time that
+the gradient steps' matrix products would take at the best rate that one device reaches here.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from metarl.run import devices
+
+devices.prepare()
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from metarl import envs, rules  # noqa: E402
+from metarl.core.contracts import Unroll  # noqa: E402
+from metarl.core.mesh import Layout, make_mesh, on_mesh  # noqa: E402
+from metarl.inner.ppo import PPO  # noqa: E402
+from metarl.inner.ppo_config import PPOConfig  # noqa: E402
+from metarl.inner.scores import MeanReturnLoss  # noqa: E402
+from metarl.run import experiments  # noqa: E402
+from metarl.run.build import build  # noqa: E402
+from metarl.tasks.environments import FixedTask  # noqa: E402
+
+CONFIG = PPOConfig(value_clip=0.2)  # the published shape: see the class's defaults
+
+
+def timed(function: Callable[..., Any], *args: Any, repeats: int = 3) -> dict[str, Any]:
+    """Compile seconds, and the median of some runs after it."""
+    started = time.perf_counter()
+    program = function.lower(*args).compile()  # type: ignore[attr-defined]
+    compiled = time.perf_counter() - started
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = jax.block_until_ready(program(*args))
+        times.append(time.perf_counter() - started)
+    return {
+        "compile_seconds": compiled,
+        "run_seconds": statistics.median(times),
+        "result": result,
+        "temporary_mb": program.memory_analysis().temp_size_in_bytes / 1e6,
+    }
+
+
+def ppo(seeds: int) -> dict[str, Any]:
+    """PPO on CartPole over the mesh."""
+    env = envs.make("gymnax/CartPole-v1")
+    learner = PPO(env, CONFIG, rules.ppo())
+    task = env.default_params
+    unroll = Unroll(FixedTask(task), learner, CONFIG.updates, MeanReturnLoss(0.1))
+    layout = Layout(min(seeds, len(jax.devices())))
+    program = on_mesh(
+        lambda keys: layout.spread(lambda key: unroll.run(key, (), task)[0])(keys),
+        make_mesh(layout.devices),
+    )
+    measured = timed(program, jax.random.split(jax.random.key(0), seeds))
+    steps = seeds * CONFIG.updates * CONFIG.batch_size
+    measured["steps_per_second"] = steps / measured["run_seconds"]
+    measured["mean_return"] = float(-np.mean(measured.pop("result")))
+    measured["floor_share"] = seeds * floor_seconds() / layout.devices / measured["run_seconds"]
+    return measured
+
+
+def floor_seconds() -> float:
+    """Seconds that the matrix products of one lifetime's gradient steps need at the best rate."""
+    obs, width, outputs = 4, 64, 3
+    first, rest = 2 * obs * width, 2 * width * width + outputs * width
+    # multiply-adds a sample: forward and weight gradient for all layers, input gradient but for
+    # the first
+    flops = 2 * (2 * first + 3 * rest)
+    samples = CONFIG.updates * CONFIG.epochs * CONFIG.batch_size
+    return samples * flops / best_rate()
+
+
+def best_rate(size: int = 512, cache: list[float] = []) -> float:  # noqa: B006
+    """Multiply-add FLOP/s of a large float32 matrix product, times the share of one device."""
+    if not cache:
+        x = jnp.ones((size, size), jnp.float32) / size
+
+        def chain(x: jax.Array) -> jax.Array:
+            return jax.lax.fori_loop(0, 50, lambda _, y: x @ y, x)
+
+        seconds = timed(jax.jit(chain), x, repeats=5)["run_seconds"]
+        cores = min(len(jax.devices()), devices.available_cores())
+        cache.append(50 * 2 * size**3 / seconds / max(cores, 1))
+    return cache[0]
+
+
+def generation() -> dict[str, Any]:
+    """One generation of the default experiment."""
+    experiment = experiments.load("lpo")
+    evolution = build(experiment.presets[experiment.default])
+    started = time.perf_counter()
+    state = evolution.init(evolution.key)
+    state, _ = jax.block_until_ready(evolution.advance(evolution.key, state, jnp.arange(1)))
+    first = time.perf_counter() - started
+    times = []
+    for number in range(1, 4):
+        started = time.perf_counter()
+        numbers = jnp.arange(number, number + 1)
+        state, _ = jax.block_until_ready(evolution.advance(evolution.key, state, numbers))
+        times.append(time.perf_counter() - started)
+    seconds = statistics.median(times)
+    steps = evolution.config.steps_per_generation
+    return {
+        "first_seconds": first,
+        "run_seconds": seconds,
+        "steps_per_second": steps / seconds,
+    }
+
+
+def peer(python: str) -> dict[str, Any]:
+    """rejax in its own environment."""
+    script = Path(__file__).with_name("peer_rejax.py")
+    output = subprocess.run([python, script], check=True, capture_output=True, text=True).stdout
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def main() -> None:
+    """Runs everything and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer-python", help="interpreter of an environment with rejax")
+    parser.add_argument("--json", help="write the numbers there")
+    options = parser.parse_args()
+    report: dict[str, Any] = {"device": devices.describe(), "jax": jax.__version__}
+    for seeds in (1, 8):
+        report[f"ppo_{seeds}_seeds"] = row = ppo(seeds)
+        print(
+            f"PPO, {seeds} seed(s): {row['steps_per_second'] / 1e3:.0f}k steps/s, "
+            f"compile {row['compile_seconds']:.1f} s, return {row['mean_return']:.0f}, "
+            f"{100 * row['floor_share']:.0f}% of the matrix-product floor, "
+            f"temporaries {row['temporary_mb']:.1f} MB",
+            flush=True,
+        )
+    report["lpo_generation"] = row = generation()
+    print(
+        f"lpo: {row['run_seconds']:.2f} s a generation, {row['steps_per_second'] / 1e3:.0f}k "
+        f"steps/s, first after {row['first_seconds']:.1f} s",
+        flush=True,
+    )
+    if options.peer_python:
+        report["rejax"] = peer(options.peer_python)
+        for seeds in (1, 8):
+            theirs = report["rejax"][f"{seeds}_seeds"]["steps_per_second"]
+            ratio = report[f"ppo_{seeds}_seeds"]["steps_per_second"] / theirs
+            print(f"rejax, {seeds} seed(s): {theirs / 1e3:.0f}k steps/s; ratio {ratio:.2f}")
+    report["peak_memory_mb"] = devices.peak_memory_mb()
+    print(f"peak memory of this process: {report['peak_memory_mb']:.0f} MB")
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
