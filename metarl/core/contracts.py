@@ -67,6 +67,59 @@ class Unroll:
         return self.loss(logs), logs, state
 
 
+@dataclass(frozen=True)
+class Truncation:
+    """A lifetime that is lived in parts of `length` inner steps, each followed by an exam.
+
+    Attributes:
+      learner: how one lifetime runs.
+      length: K, inner steps of a part.
+      lifetime: number of inner steps after which a lifetime on a task is over, a scalar.
+      exam: `(key, theta, task, state, logs [K, ...]) -> (loss, state, log)`: the scalar meta-loss
+        of the part, differentiable in theta through state and logs; the state to go on with; and
+        scalars by name for people to see.
+    """
+
+    learner: Learner
+    length: int
+    lifetime: Callable[[Task], Array]
+    exam: Callable[
+        [Key, Theta, Task, LearnerState, Log], tuple[Array, LearnerState, dict[str, Array]]
+    ]
+
+    def __post_init__(self) -> None:
+        check_positive(length=self.length)
+
+
+class Curriculum(Protocol):
+    """A distribution over tasks that learns from how lifetimes on its tasks ended.
+
+    Its state is an array pytree of fixed shape, part of the checkpoint of whoever uses it.
+    """
+
+    def init(self, key: Key) -> PyTree:
+        """Starts a curriculum."""
+        ...
+
+    def draw(self, key: Key, state: PyTree, wanted: Array) -> tuple[Task, Array, PyTree]:
+        """Draws a task for every slot that wants one.
+
+        Args:
+          key: of the draw.
+          state: of the curriculum.
+          wanted: which slots begin a lifetime, booleans `[N]`.
+
+        Returns:
+          Tasks `[N, ...]` (of no meaning where none was wanted), a ticket for each, `[N]` int32, by
+          which to report on it, and the state.
+        """
+        ...
+
+    def report(self, state: PyTree, tickets: Array, scores: Array, ended: Array) -> PyTree:
+        """Takes notice of the scores `[N]` of the lifetimes that `ended`, booleans `[N]`."""
+        ...
+
+
 class Evaluation(NamedTuple):
     """What lifetimes say about each member of a population of thetas.
 

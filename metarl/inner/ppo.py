@@ -20,7 +20,7 @@ from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
 from metarl.envs.spaces import Discrete
 from metarl.inner.ppo_config import PPOConfig
-from metarl.inner.rollout import Trajectory, rollout
+from metarl.inner.rollout import rollout
 from metarl.inner.scores import PPOLog
 from metarl.networks.actor_critic import ActorCritic, observation_example
 from metarl.rl.distributions import (
@@ -31,6 +31,7 @@ from metarl.rl.distributions import (
 )
 from metarl.rl.losses import approximate_kl, value_loss
 from metarl.rl.returns import generalised_advantages
+from metarl.rl.trajectory import Trajectory
 from metarl.rules.protocol import Rule
 
 

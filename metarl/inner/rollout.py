@@ -1,36 +1,12 @@
 """Collecting experience: a policy acts for `T` steps in `B` environments."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 
 from metarl.core.types import Array, Key, PyTree
 from metarl.envs.protocol import Environment, EnvParams, EnvState
-
-
-class Trajectory(NamedTuple):
-    """Experience `[T, B, ...]`.
-
-    Attributes:
-      obs: what was seen.
-      next_obs: what each step led to; at an episode's end its final observation.
-      action: what was done.
-      policy: parameters of the action distribution that was sampled.
-      reward: as the learner is to see it.
-      terminated: whether the task ended.
-      done: whether the episode ended, for whichever reason.
-      episode_return: return of the current episode so far, this step included.
-    """
-
-    obs: Array
-    next_obs: Array
-    action: Array
-    policy: PyTree
-    reward: Array
-    terminated: Array
-    done: Array
-    episode_return: Array
+from metarl.rl.trajectory import Trajectory
 
 
 def rollout(

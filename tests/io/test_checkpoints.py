@@ -354,8 +354,8 @@ def test_a_save_cut_at_any_step_of_the_disk_loses_nothing(two_saved, tmp_path, m
         store.delete_after(2)
         store.save(3, state_at(3), {})
         assert sorted(os.listdir(folder)) == ["2", "3"]
-    # Every file, folder, rename and deletion was a place to stop; how many there are varies by a few,
-    # since tensorstore may split what it writes into more or fewer files.
+    # Every file, folder, rename and deletion was a place to stop; how many there are varies by a
+    # few, since tensorstore may split what it writes into more or fewer files.
     assert cuts > 15
 
 
