@@ -22,7 +22,7 @@ import numpy as np
 
 from metarl.core.errors import ConfigError, check_choice
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import check_options, strong, strong_like
+from metarl.envs._adapt import check_options, check_types, strong, strong_like
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box
 from metarl.envs.wrappers.time_limit import time_limit
@@ -71,6 +71,8 @@ def make(
     permitted = set(inspect.signature(constructor).parameters)
     permitted |= set(inspect.signature(base.PipelineEnv).parameters) - {"sys", "backend"}
     check_options(full_name, options, permitted - {"kwargs"} | {"episode_length", "vary"})
+    check_types(full_name, options, constructor)
+    check_types(full_name, options, base.PipelineEnv)
     env = _construct(full_name, constructor, backend=backend, **options)
     params = {entry: _system_value(full_name, env.sys, entry) for entry in vary}
     return time_limit(adapt(env, params, full_name), episode_length)

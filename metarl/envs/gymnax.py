@@ -33,7 +33,7 @@ import numpy as np
 
 from metarl.core.errors import ConfigError
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import check_options, param_like, strong, strong_like
+from metarl.envs._adapt import check_options, check_types, param_like, strong, strong_like
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box, Discrete, Space
 
@@ -84,6 +84,7 @@ def make(name: str, **options: Any) -> Environment:
     arguments = set(inspect.signature(type(env)).parameters) & set(options)
     check_options(f"gymnax/{name}", options, _permitted(env, defaults))
     if arguments:
+        check_types(f"gymnax/{name}", {key: options[key] for key in arguments}, type(env))
         env, defaults = _construct(library, name, **{key: options[key] for key in arguments})
     defaults = strong(defaults)
     changed = {

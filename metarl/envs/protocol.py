@@ -66,6 +66,9 @@ class Environment:
       action_space: of one (unbatched) environment.
       default_params: the default task.
       draw: `(key, params) -> draws`.
+      sample_params: `key -> params`, where the environment is a distribution over tasks; None = it
+        has one task, the default one.
+      optimal_return: `params -> expected return of an optimal policy`, an oracle; None = unknown.
       batch_shape: leading axes of observations, rewards and states; `()` or `(B,)`.
     """
 
@@ -76,11 +79,17 @@ class Environment:
     action_space: Space
     default_params: EnvParams
     draw: Callable[[Key, EnvParams], Draws] = key_is_the_draw
+    sample_params: Callable[[Key], EnvParams] | None = None
+    optimal_return: Callable[[EnvParams], Array] | None = None
     batch_shape: tuple[int, ...] = ()
 
     def step(self, key: Key, state: EnvState, action: Array, params: EnvParams) -> Step:
         """Takes one step."""
         return self.transition(self.draw(key, params), state, action, params)
+
+    def sample(self, key: Key) -> EnvParams:
+        """Draws a task; so an environment is a `TaskDistribution`."""
+        return self.default_params if self.sample_params is None else self.sample_params(key)
 
     def replace(self, **changes: Any) -> "Environment":
         """Returns a copy with some fields changed; how wrappers are written."""

@@ -4,10 +4,12 @@ import difflib
 from typing import Any
 
 from metarl.core.errors import ConfigError
-from metarl.envs import brax, gymnax
+from metarl.envs import brax, chains, gridworld, gymnax
+from metarl.envs._adapt import check_types
+from metarl.envs.names import base_name, options_in
 from metarl.envs.protocol import Environment
 
-_ADAPTERS = {"gymnax": gymnax, "brax": brax}
+_ADAPTERS = {"gymnax": gymnax, "brax": brax, "grid": gridworld, "chain": chains}
 
 
 def registered() -> list[str]:
@@ -19,22 +21,38 @@ def make(name: str, **options: Any) -> Environment:
     """Makes an environment, unwrapped: no autoreset, no batch.
 
     Args:
-      name: such as `gymnax/CartPole-v1` or `brax/ant`; see `registered`.
-      **options: of the environment, see `metarl.envs.gymnax.make` and `metarl.envs.brax.make`.
+      name: such as `gymnax/CartPole-v1`, `brax/ant` or `grid/all`; see `registered`. Options may
+        follow, `brax/ant?backend=spring`, see `metarl.envs.names`; they are part of the
+        environment's name then.
+      **options: of the environment, see `make` of `metarl.envs.gymnax`, `metarl.envs.brax`,
+        `metarl.envs.gridworld` and `metarl.envs.chains`.
 
     Raises:
-      ConfigError: the name or an option is unknown, or what the environment needs is missing.
+      ConfigError: the name or an option is unknown, an option has the wrong type or is given twice,
+        or what the environment needs is missing.
     """
-    if name not in registered():
+    base, written = base_name(name), options_in(name)
+    if base not in registered():
         raise ConfigError(
-            f"Unknown environment {name!r}.{_suggest(name)} Permitted: {', '.join(registered())}."
+            f"Unknown environment {base!r}.{_suggest(base)} Permitted: {', '.join(registered())}."
         )
-    prefix, own_name = name.split("/", 1)
-    return _ADAPTERS[prefix].make(own_name, **options)
+    if twice := sorted(written.keys() & options):
+        raise ConfigError(f"{name!r} has option {twice[0]!r}, which is given beside it too.")
+    options |= written
+    prefix, own_name = base.split("/", 1)
+    adapter = _ADAPTERS[prefix]
+    check_types(base, options, adapter.make)
+    env = adapter.make(own_name, **options)
+    return env.replace(name=name) if written else env
 
 
 def _suggest(name: str) -> str:
     """Compares what follows the prefix, so that a missing or wrong prefix does not matter."""
-    by_own_name = {full.split("/", 1)[1].lower(): full for full in registered()}
-    close = difflib.get_close_matches(name.split("/")[-1].lower(), by_own_name, n=1, cutoff=0.5)
-    return f" Did you mean {by_own_name[close[0]]!r}?" if close else ""
+    own_names = {full.split("/", 1)[1].lower() for full in registered()}
+    close = difflib.get_close_matches(name.split("/")[-1].lower(), own_names, n=1, cutoff=0.5)
+    if not close:
+        return ""
+    # Two prefixes may share an own name.
+    sharing = [full for full in registered() if full.split("/", 1)[1].lower() == close[0]]
+    best = max(sharing, key=lambda full: difflib.SequenceMatcher(None, full, name).ratio())
+    return f" Did you mean {best!r}?"

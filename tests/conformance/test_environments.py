@@ -30,7 +30,15 @@ WRONG_BOUNDS = {
 
 GYMNAX = [name for name in registered() if name.startswith("gymnax/")]
 BRAX = ["brax/inverted_pendulum", "brax/reacher"]
-TABLE = GYMNAX + [pytest.param(name, marks=pytest.mark.slow) for name in BRAX]
+# Of our own: both observations, fixed and random objects, a mixture, chains seen both ways.
+OWN = [
+    "grid/small",
+    "grid/mazes",
+    "grid/rand_tiny",
+    "chain/long_noisy",
+    "chain/distractor",
+]
+TABLE = GYMNAX + OWN + [pytest.param(name, marks=pytest.mark.slow) for name in BRAX]
 
 
 class Record(NamedTuple):
@@ -120,6 +128,9 @@ def rollouts(name):
         if hasattr(params, "max_steps_in_episode"):
             limit = jnp.full_like(params.max_steps_in_episode, OWN_LIMIT)
             _, own_limit = run(keys, params.replace(max_steps_in_episode=limit))
+        if hasattr(params, "horizon"):
+            limit = jnp.full_like(params.horizon, OWN_LIMIT)
+            _, own_limit = run(keys, params._replace(horizon=limit))
     return jax.tree.map(np.asarray, Rollouts((), batched, looped, again, own_limit))._replace(
         env=env
     )
@@ -211,7 +222,7 @@ def test_time_limit_truncates_at_exactly_the_limit_and_the_episode_restarts(name
     check_limit(rollouts(name).looped, LIMIT)
 
 
-@pytest.mark.parametrize("name", GYMNAX)
+@pytest.mark.parametrize("name", GYMNAX + [name for name in OWN if name.startswith("grid/")])
 def test_the_limit_of_the_environment_is_a_parameter_and_truncates(name):
     check_limit(rollouts(name).own_limit, OWN_LIMIT)
 

@@ -36,6 +36,7 @@ def test_making_one_warns_of_nothing(recwarn):
 def test_physics_is_a_task_that_can_be_batched(key):
     """A free pendulum keeps its velocities without gravity, and falls to its side with it."""
     env = make("brax/inverted_pendulum", backend="positional", vary=("gravity",))
+    # One number, rounded to float32.
     np.testing.assert_allclose(env.default_params["gravity"], [0, 0, -9.81], rtol=1e-6)
 
     def observe(params):
@@ -52,6 +53,7 @@ def test_physics_is_a_task_that_can_be_batched(key):
     with jax.numpy_rank_promotion("allow"):  # brax adds arrays of different rank
         first, last = jax.jit(jax.vmap(observe))(params)
     np.testing.assert_array_equal(first[0], first[1])  # [position, angle, and their velocities]
+    # Thirty steps of a solver, each of several substeps that err by an ulp or so over a short time.
     np.testing.assert_allclose(last[0, 2:], first[0, 2:], atol=1e-4)
     tilt, gained = first[1, 1], last[1, 3] - first[1, 3]
     # g sin(tilt) / length = 9.81 * 0.0096 / 0.6 for 0.6 s makes about 0.1, less the cart's part.

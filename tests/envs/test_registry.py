@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.envs import Box, Discrete, make, registered
+from metarl.envs import Box, Discrete, chains, gridworld, make, registered
 
 
 def test_registered_names_are_unique_and_prefixed():
     names = registered()
-    assert len(set(names)) == len(names) == 26 + 11
-    assert {name.split("/")[0] for name in names} == {"gymnax", "brax"}
+    assert len(set(names)) == len(names) == 26 + 11 + len(gridworld.MODES) + 5
+    assert {name.split("/")[0] for name in names} == {"gymnax", "brax", "grid", "chain"}
+    assert {f"chain/{name}" for name in chains.VARIANTS} < set(names)
 
 
 def test_importing_and_listing_loads_no_environment_library_and_no_backend():
@@ -39,6 +40,9 @@ def test_importing_and_listing_loads_no_environment_library_and_no_backend():
         ("Ant", "brax/ant"),
         ("brax/half_cheetah", "brax/halfcheetah"),
         ("gymnax/ant", "brax/ant"),
+        ("grid/long-dense", "grid/long_dense"),
+        ("grid/lomg", "grid/long"),
+        ("chain/lomg", "chain/long"),
     ],
 )
 def test_an_unknown_name_suggests_the_nearest(name, suggestion):
@@ -76,6 +80,10 @@ def test_options_reach_the_constructor_and_the_parameters():
         ("gymnax/FrozenLake-misc", {"map_name": "9x9"}, "refused its options"),
         ("gymnax/MetaMaze-misc", {"maze_size": 8}, "refused its options"),
         ("brax/ant", {"backend": "springy"}, "Did you mean 'spring'"),
+        ("grid/debug", {"observaton": "image"}, "Did you mean 'observation'"),
+        ("grid/debug", {"observation": "imaeg"}, "Did you mean 'image'"),
+        ("grid/rand_tiny", {"observation": "tabular"}, "random cells"),
+        ("chain/short", {"length": 3}, "'length'.*none"),
     ],
 )
 def test_bad_options_are_refused(name, options, message):
@@ -121,5 +129,5 @@ def test_a_parameter_changes_the_dynamics_under_vmap(key):
         state = state.replace(theta=jnp.float32(np.pi / 2), theta_dot=jnp.float32(0))
         return env.step(key, state, jnp.zeros(1), params).state.theta_dot
 
-    # Pendulum: theta_ddot = 3 g sin(theta) / (2 l), over dt = 0.05.
+    # Pendulum: theta_ddot = 3 g sin(theta) / (2 l), over dt = 0.05; some five roundings.
     np.testing.assert_allclose(jax.vmap(accelerate)(params), 1.5 * gravity * 0.05, rtol=1e-6)

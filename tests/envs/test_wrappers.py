@@ -71,6 +71,7 @@ def test_episode_statistics_are_those_of_a_loop(key, outside):
     total, length = 0.0, 0
     for t, reward in enumerate(np.asarray(actions(), np.float64)[:, 0]):
         total, length = total + reward, length + 1
+        # A float32 sum of at most STEPS rewards of size one.
         np.testing.assert_allclose(step.info["episode_return"][t], total, rtol=1e-6, atol=1e-6)
         assert step.info["episode_length"][t] == length
         if length == 3:
@@ -118,6 +119,7 @@ def test_observation_moments_are_those_of_all_the_data_seen(key, batched):
         data = seen[: t + 2].reshape(-1, 2)
         mean, std = data.mean(0), data.std(0)
         np.testing.assert_allclose(moments.mean[t], mean, rtol=ROUNDING, atol=ROUNDING * std.max())
+        # The mean is kept to an ulp of 10^4 (1e-3), which is the error of a deviation of size one.
         np.testing.assert_allclose(moments.var[t], std**2, rtol=ROUNDING, atol=1e-3)
         assert moments.count[t] == len(data)
         if t < 10:
@@ -139,6 +141,7 @@ def test_merged_batches_of_an_offset_stream_keep_their_variance():
     for batch in data:
         moments = merge(moments, jnp.asarray(batch, jnp.float32), (4,))
     rounded = data.astype(np.float32).astype(np.float64)
+    # The mean is kept to a few ulps.
     np.testing.assert_allclose(moments.mean, rounded.mean(), rtol=1e-6)
     # The mean is kept to an ulp of 1000 (6e-5), which is the error of a deviation of size one.
     np.testing.assert_allclose(moments.var, rounded.var(), rtol=1e-3)
@@ -163,6 +166,7 @@ def test_frozen_moments_do_not_move(key, batched):
     jax.tree.map(np.testing.assert_array_equal, wrappers.reward_moments(last), scalar)
     for got, plain in ((first, raw_first), (step.obs, raw_step.obs)):
         expected = (np.asarray(plain, np.float64) - [1.0, -2.0]) / [2.0, 3.0]
+        # A difference and a quotient, rounded, beside an epsilon of 1e-8 under the root.
         np.testing.assert_allclose(got, expected, rtol=1e-6)
     np.testing.assert_allclose(step.reward, raw_step.reward / 4.0, rtol=1e-6)
 
