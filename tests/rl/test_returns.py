@@ -51,6 +51,7 @@ def test_truncation_bootstraps_and_termination_does_not():
     value = 10 * one
     cut = generalised_advantages(one, 0 * one, value, 0 * one, one, 0.9, 0.95)
     end = generalised_advantages(one, 0 * one, value, one, one, 0.9, 0.95)
+    # A product and a sum.
     np.testing.assert_allclose(cut.advantages, [1 + 0.9 * 10], rtol=1e-6)
     np.testing.assert_allclose(end.advantages, [1.0], rtol=1e-6)
 
@@ -60,4 +61,5 @@ def test_lambda_one_gives_the_discounted_return():
     zero = np.zeros(3, np.float32)
     done = np.float32([0, 0, 1])
     got = generalised_advantages(r, zero, zero, done, done, 0.5, 1.0)
+    # Halves and wholes: exact but for the order of a few operations.
     np.testing.assert_allclose(got.targets, [1 + 1 + 0.75, 2 + 1.5, 3], rtol=1e-6)

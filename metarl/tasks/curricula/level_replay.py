@@ -1,0 +1,237 @@
+"""Prioritised level replay: levels on which something can be learned are played again.
+
+Jiang et al. 2021, arXiv:2010.03934; with regret as the score, Jiang et al. 2021, arXiv:2110.02439;
+for meta-learning, where a level is played for a whole lifetime, Jackson et al. 2023,
+arXiv:2310.02782. A level is a task of any distribution; `C` levels are kept.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core import trees
+from metarl.core.contracts import TaskDistribution
+from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
+from metarl.core.keys import split_named
+from metarl.core.types import Array, Key, Task
+from metarl.tasks.curricula.priorities import PRIORITISATIONS, log_shares, mixed
+
+NO_TICKET = -1
+"""The ticket of a slot that wanted no task, or of a level for which no entry was free."""
+
+
+@dataclass(frozen=True)
+class LevelReplayConfig:
+    """Settings of prioritised level replay.
+
+    Attributes:
+      capacity: C, levels kept.
+      replay_probability: chance that a slot gets a level of the buffer and not a fresh one.
+      prioritisation: how scores become weights, a name of `PRIORITISATIONS`.
+      temperature: of the weights; the smaller, the more the best levels are preferred.
+      staleness: share of replays that go by how long ago a level was last handed out.
+      minimum_fill: share of the buffer that has to be evaluated before anything is replayed.
+    """
+
+    capacity: int = 4000
+    replay_probability: float = 0.5
+    prioritisation: str = "rank"
+    temperature: float = 1.0
+    staleness: float = 0.1
+    minimum_fill: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_positive(capacity=self.capacity, temperature=self.temperature)
+        check_choice("prioritisation", self.prioritisation, PRIORITISATIONS)
+        check_range(
+            0, 1,
+            replay_probability=self.replay_probability,
+            staleness=self.staleness,
+            minimum_fill=self.minimum_fill,
+        )  # fmt: skip
+
+    @property
+    def needed(self) -> int:
+        """Evaluated levels that there must be before anything is replayed."""
+        return math.ceil(self.minimum_fill * self.capacity)
+
+
+class LevelBuffer(NamedTuple):
+    """Levels and what is known of them; leaves `[C, ...]` but for the clock.
+
+    Attributes:
+      levels: the tasks; of no meaning in an entry with no plays.
+      scores: of the last lifetime that was reported; of no meaning unless evaluated.
+      evaluated: whether a finite score was reported since the level came into its entry.
+      in_use: whether a lifetime on it is under way.
+      plays: how often the level was handed out; 0 = the entry was never filled.
+      last_played: what the clock showed when it last was.
+      clock: levels handed out so far, an int32 scalar.
+    """
+
+    levels: Task
+    scores: Array
+    evaluated: Array
+    in_use: Array
+    plays: Array
+    last_played: Array
+    clock: Array
+
+
+@dataclass(frozen=True)
+class LevelReplay:
+    """The curriculum of a buffer of levels.
+
+    A level is fresh, then in use, then evaluated; from there it is replayed or overwritten. One in
+    use is neither, so no level is in two slots at once. A lifetime whose score is not finite says
+    nothing: its level is no longer evaluated, and its entry is the next to be overwritten.
+
+    Whoever trains on fresh levels too does what Jackson et al. did; to leave them out of the
+    gradient, as robust replay does, is up to the trainer.
+
+    Attributes:
+      config: settings.
+      tasks: where fresh levels come from.
+    """
+
+    config: LevelReplayConfig
+    tasks: TaskDistribution
+
+    def init(self, key: Key) -> LevelBuffer:
+        """Starts with an empty buffer."""
+        capacity = self.config.capacity
+
+        def repeat(x: Array) -> Array:
+            x = jnp.asarray(x)
+            x = jnp.asarray(x, x.dtype)  # not weakly typed, as a stored state is not either
+            return jnp.broadcast_to(x, (capacity, *x.shape))
+
+        return LevelBuffer(
+            levels=jax.tree.map(repeat, self.tasks.sample(key)),
+            scores=jnp.zeros((capacity,), jnp.float32),
+            evaluated=jnp.zeros((capacity,), bool),
+            in_use=jnp.zeros((capacity,), bool),
+            plays=jnp.zeros((capacity,), jnp.int32),
+            last_played=jnp.zeros((capacity,), jnp.int32),
+            clock=jnp.zeros((), jnp.int32),
+        )
+
+    def draw(self, key: Key, state: LevelBuffer, wanted: Array) -> tuple[Task, Array, LevelBuffer]:
+        """Replays a level or makes a fresh one for every slot that wants one.
+
+        Replayed levels are drawn one after the other, without replacement, by `probabilities`; a
+        slot for which none is left gets a fresh level. A fresh level takes the entry that is free
+        and not evaluated, else the free one with the lowest score.
+
+        Args:
+          key: of the draw.
+          state: the buffer.
+          wanted: which slots begin a lifetime, booleans `[N]`.
+
+        Returns:
+          Tasks `[N, ...]`, tickets `[N]` (the entry in the buffer; `NO_TICKET` for a slot that
+          wanted none), and the buffer. If slots draw without ever reporting, entries run out: fresh
+          levels then are not kept and have `NO_TICKET` too.
+
+        Raises:
+          ConfigError: the buffer is too small for N slots beside `minimum_fill`.
+        """
+        config, slots = self.config, wanted.shape[0]
+        if slots + config.needed > config.capacity:
+            raise ConfigError(
+                f"capacity must be at least {slots + config.needed} for {slots} slots and "
+                f"minimum_fill {config.minimum_fill}, got {config.capacity}."
+            )
+        key_coins, key_levels, key_fresh = split_named(key, "coins", "levels", "fresh")
+        coins = jax.random.bernoulli(key_coins, config.replay_probability, (slots,))
+        enough = jnp.sum(state.evaluated) >= config.needed
+        # The largest sums of log-probability and Gumbel noise are a draw without replacement.
+        noise = jax.random.gumbel(key_levels, (config.capacity,))
+        replayed, is_replay = _best(self._log_probabilities(state) + noise, wanted & coins & enough)
+        blocked = state.in_use.at[replayed].set(True, mode="drop")
+        worth_least = jnp.where(state.evaluated, -state.scores, jnp.inf)
+        placed, is_placed = _best(jnp.where(blocked, -jnp.inf, worth_least), wanted & ~is_replay)
+
+        fresh = jax.vmap(self.tasks.sample)(jax.random.split(key_fresh, slots))
+        kept = jax.tree.map(lambda x: jnp.take(x, replayed, axis=0, mode="clip"), state.levels)
+        entries = jnp.where(is_replay, replayed, placed)
+        clock = state.clock + jnp.sum(wanted, dtype=jnp.int32)
+        state = LevelBuffer(
+            levels=jax.tree.map(
+                lambda all_, new: all_.at[placed].set(new, mode="drop"), state.levels, fresh
+            ),
+            scores=state.scores,
+            evaluated=state.evaluated.at[placed].set(False, mode="drop"),
+            in_use=state.in_use.at[entries].set(True, mode="drop"),
+            plays=state.plays.at[placed].set(0, mode="drop").at[entries].add(1, mode="drop"),
+            last_played=state.last_played.at[entries].set(clock, mode="drop"),
+            clock=clock,
+        )
+        tickets = jnp.where(is_replay | is_placed, entries, NO_TICKET)
+        return trees.where(is_replay, kept, fresh), tickets, state
+
+    def report(
+        self, state: LevelBuffer, tickets: Array, scores: Array, ended: Array
+    ) -> LevelBuffer:
+        """Writes the scores `[N]` of the lifetimes that `ended`, and frees their levels.
+
+        A score that is not finite leaves its level not evaluated. What is reported of an entry
+        that is not in use is ignored.
+        """
+        in_use = jnp.take(state.in_use, tickets, mode="clip") & (tickets >= 0)
+        entries = jnp.where(ended & in_use, tickets, self.config.capacity)
+        finite = jnp.isfinite(scores)
+        written = jnp.where(finite, scores, 0.0).astype(state.scores.dtype)
+        return state._replace(
+            scores=state.scores.at[entries].set(written, mode="drop"),
+            evaluated=state.evaluated.at[entries].set(finite, mode="drop"),
+            in_use=state.in_use.at[entries].set(False, mode="drop"),
+        )
+
+    def probabilities(self, state: LevelBuffer) -> Array:
+        """Chance `[C]` of each level to be the next that is replayed; zero if it cannot be.
+
+        `(1 - staleness) P_score + staleness P_stale` over the levels that are evaluated and not in
+        use, `P_stale` in proportion to the age.
+        """
+        return jnp.exp(self._log_probabilities(state))
+
+    def _log_probabilities(self, state: LevelBuffer) -> Array:
+        config, can = self.config, state.evaluated & ~state.in_use
+        weights = PRIORITISATIONS[config.prioritisation](state.scores, can, config.temperature)
+        age = (state.clock - state.last_played).astype(jnp.float32)
+        by_age = log_shares(jnp.where(can, jnp.log(age), -jnp.inf), can)
+        return mixed(log_shares(weights, can), by_age, config.staleness)
+
+    def snapshot(self, state: LevelBuffer) -> dict[str, Task]:
+        """The buffer for people to look at.
+
+        Returns:
+          By name, all `[C, ...]`: `levels`; `scores`, NaN unless evaluated; `ages`, levels handed
+          out since it was last played; `plays`, 0 = never filled; `probabilities` of a replay;
+          `evaluated` and `in_use`.
+        """
+        return {
+            "levels": state.levels,
+            "scores": jnp.where(state.evaluated, state.scores, jnp.nan),
+            "ages": state.clock - state.last_played,
+            "plays": state.plays,
+            "probabilities": self.probabilities(state),
+            "evaluated": state.evaluated,
+            "in_use": state.in_use,
+        }
+
+
+def _best(priority: Array, wanted: Array) -> tuple[Array, Array]:
+    """Gives the r-th wanted slot the entry of r-th highest priority, never one at minus infinity.
+
+    Returns:
+      Entries `[N]`, C where a slot has none, and whether it has one `[N]`.
+    """
+    highest, entries = jax.lax.top_k(priority, wanted.shape[0])
+    turn = jnp.maximum(jnp.cumsum(wanted) - 1, 0)
+    found = wanted & (highest[turn] > -jnp.inf)
+    return jnp.where(found, entries[turn], priority.shape[0]), found

@@ -1,0 +1,36 @@
+"""The curriculum that learns nothing: a fresh task for every lifetime."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.contracts import TaskDistribution
+from metarl.core.types import Array, Key, Task
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Draws from a distribution over tasks, whatever is reported.
+
+    Attributes:
+      tasks: where tasks come from.
+    """
+
+    tasks: TaskDistribution
+
+    def init(self, key: Key) -> tuple[()]:
+        """Starts; there is nothing to remember."""
+        del key
+        return ()
+
+    def draw(self, key: Key, state: tuple[()], wanted: Array) -> tuple[Task, Array, tuple[()]]:
+        """Draws a task for every slot `[N]`; the ticket of a slot is its number."""
+        slots = wanted.shape[0]
+        tasks = jax.vmap(self.tasks.sample)(jax.random.split(key, slots))
+        return tasks, jnp.arange(slots, dtype=jnp.int32), state
+
+    def report(self, state: tuple[()], tickets: Array, scores: Array, ended: Array) -> tuple[()]:
+        """Takes no notice."""
+        del tickets, scores, ended
+        return state

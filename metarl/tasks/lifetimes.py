@@ -1,0 +1,54 @@
+"""Tasks that come with a lifetime: how many updates an agent has for them."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.contracts import TaskDistribution
+from metarl.core.errors import ConfigError, check_positive
+from metarl.core.keys import split_named
+from metarl.core.types import Array, Key, Task
+
+
+class TimedTask(NamedTuple):
+    """A task and the time that there is for it.
+
+    Attributes:
+      env: parameters of the environment.
+      lifetime: N, updates of a whole life, an int32 scalar.
+    """
+
+    env: Task
+    lifetime: Array
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """Adds a lifetime, log-uniform in `[low, high]`, to every task of a distribution.
+
+    Attributes:
+      tasks: where the environments' parameters come from.
+      low: shortest lifetime, in updates.
+      high: longest one.
+    """
+
+    tasks: TaskDistribution
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        check_positive(lifetime=self.low)
+        if self.high < self.low:
+            raise ConfigError(f"lifetimes end at {self.high}, before they begin at {self.low}.")
+
+    def sample(self, key: Key) -> TimedTask:
+        """Draws one task."""
+        key_task, key_lifetime = split_named(key, "task", "lifetime")
+        exponent = jax.random.uniform(key_lifetime)
+        # Equal shares in the logarithm for every integer, the last one included.
+        drawn = self.low * jnp.exp(exponent * math.log((self.high + 1) / self.low))
+        lifetime = jnp.clip(jnp.floor(drawn).astype(jnp.int32), self.low, self.high)
+        return TimedTask(self.tasks.sample(key_task), lifetime)

@@ -1,0 +1,76 @@
+"""What holds of every curriculum; a new one is a new row."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarl.tasks.curricula import LevelReplay, LevelReplayConfig, Uniform
+from metarl.tasks.environments import SampledTask
+
+SLOTS = 3
+
+
+def level(key):
+    """A weakly typed leaf, a vector and a typed key: whatever a task may hold."""
+    return {"x": jax.random.normal(key, (2,)), "constant": 1.0, "key": key}
+
+
+TASKS = SampledTask(level)
+TABLE = {
+    "uniform": Uniform(TASKS),
+    "level_replay": LevelReplay(LevelReplayConfig(capacity=SLOTS, minimum_fill=0.0), TASKS),
+}
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), jax.eval_shape(lambda: tree))
+
+
+@pytest.fixture(scope="module", params=TABLE)
+def lived(request):
+    """Ten rounds in one scan, as an estimator lives them."""
+    curriculum = TABLE[request.param]
+
+    @jax.jit
+    def live(key, state):
+        def some(state, key):
+            ended = jax.random.bernoulli(key, 0.6, (SLOTS,))
+            tasks, tickets, state = curriculum.draw(key, state, ended)
+            state = curriculum.report(state, tickets, tasks["x"][:, 0], ended)
+            return state, (tasks, tickets, ended)
+
+        return jax.lax.scan(some, state, jax.random.split(key, 10))
+
+    start = curriculum.init(jax.random.key(0))
+    return start, live(jax.random.key(1), start), live(jax.random.key(1), start)
+
+
+def test_the_state_keeps_its_shapes(lived):
+    start, (end, _), _ = lived
+    assert shapes(start) == shapes(end)
+
+
+def test_tasks_are_those_of_the_distribution(lived):
+    """Every task, fresh or replayed, is whole: its vector belongs to its key."""
+    _, (_, (tasks, tickets, ended)), _ = lived
+    again = jax.vmap(jax.vmap(level))(tasks["key"])
+    np.testing.assert_array_equal(tasks["x"], again["x"])
+    assert tickets.dtype == jnp.int32
+    assert tickets.shape == ended.shape == (10, SLOTS)
+    assert (np.array(tickets)[np.array(ended)] >= 0).all()
+
+
+def test_the_same_key_draws_the_same(lived):
+    _, (_, (one, tickets, _)), (_, (two, others, _)) = lived
+    np.testing.assert_array_equal(one["x"], two["x"])
+    np.testing.assert_array_equal(tickets, others)
+
+
+def test_uniform_tasks_have_the_distribution_of_the_tasks(key):
+    uniform = TABLE["uniform"]
+    tasks, _, state = uniform.draw(key, uniform.init(key), jnp.ones(2000, bool))
+    # Means and variances of 2000 normal numbers, within four standard errors.
+    np.testing.assert_allclose(tasks["x"].mean(0), 0, atol=4 / 2000**0.5)
+    np.testing.assert_allclose(tasks["x"].var(0), 1, atol=4 * (2 / 2000) ** 0.5)
+    assert state == ()
