@@ -2,7 +2,7 @@
 
 With the clip drift it is PPO, with others DPO, mirror descent policy optimisation, or whatever was
 learned (Kuba et al. 2022, mirror learning; Lu et al. 2022, arXiv:2210.05639). The drift's
-meta-parameters are the learner's `theta`.
+meta-parameters are the learner's `theta`; those of a learned optimizer can stand beside them.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,14 @@ from metarl.envs.spaces import Discrete
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rollout import rollout
 from metarl.inner.scores import PPOLog
-from metarl.networks.actor_critic import ActorCritic, observation_example
+from metarl.networks.actor_critic import (
+    ActorCritic,
+    apply_with_activity,
+    layer_paths,
+    observation_example,
+)
+from metarl.optimizers.parameters import describe
+from metarl.optimizers.protocol import Activity, InnerOptimizer, UpdateContext, from_optax
 from metarl.rl.distributions import (
     ActionDistribution,
     Categorical,
@@ -33,6 +40,13 @@ from metarl.rl.losses import approximate_kl, value_loss
 from metarl.rl.returns import generalised_advantages
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.protocol import Rule
+
+
+class PPOTheta(NamedTuple):
+    """Meta-parameters of a learner that was given an optimizer: the drift's and the optimizer's."""
+
+    rule: Theta
+    optimizer: Theta
 
 
 class PPOState(NamedTuple):
@@ -60,15 +74,20 @@ class Batch(NamedTuple):
 class PPO:
     """The learner: `theta` is the rule's, `task` the environment's parameters.
 
+    With an `inner_optimizer`, theta is a `PPOTheta`.
+
     Attributes:
       env: unbatched environment, without autoreset; see `prepared_env` for what is put around it.
       config: settings.
       rule: the drift.
+      inner_optimizer: what turns gradients into updates; it clips gradients itself, if at all.
+        None = Adam as `config` says.
     """
 
     env: Environment
     config: PPOConfig
     rule: Rule
+    inner_optimizer: InnerOptimizer | None = None
 
     @cached_property
     def prepared_env(self) -> Environment:
@@ -109,19 +128,27 @@ class PPO:
             return adam
         return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam)
 
+    def initial_theta(self, key: Key) -> Theta:
+        """Draws the meta-parameters to start from, in the form that `init` and `step` take."""
+        key_rule, key_optimizer = split_named(key, "rule", "optimizer")
+        rule = self.rule.init(key_rule)
+        if self.inner_optimizer is None:
+            return rule
+        return PPOTheta(rule, self.inner_optimizer.init(key_optimizer))
+
     def init(self, key: Key, theta: Theta, task: Task) -> PPOState:
         """Starts a lifetime: new networks, new episodes."""
-        del theta
         key_network, key_reset = split_named(key, "network", "reset")
         params = self.network.init(
             key_network, observation_example(self.env.observation_space.shape)
         )
         obs, env_state = self.prepared_env.reset(key_reset, task)
-        return PPOState(params, self.optimizer.init(params), env_state, obs, jnp.int32(0))
+        opt_state = self._transformation(theta, params).init(params)
+        return PPOState(params, opt_state, env_state, obs, jnp.int32(0))
 
     def step(self, key: Key, theta: Theta, task: Task, state: PPOState) -> tuple[PPOState, PPOLog]:
         """One update: a rollout, then epochs of minibatch gradient steps on it."""
-        key_rollout, key_noise, key_shuffle = split_named(key, "rollout", "policy", "shuffle")
+        key_rollout, key_noise = split_named(key, "rollout", "policy")
         env_state, obs, trajectory = rollout(
             key_rollout,
             self.prepared_env,
@@ -132,8 +159,7 @@ class PPO:
             state.obs,
         )
         batch = self._batch(state.params, trajectory)
-        progress = state.update / self.config.updates
-        params, opt_state, losses = self._optimise(key_shuffle, theta, state, batch, progress)
+        params, opt_state, losses = self._optimise(key, theta, state, batch)
         log = _episode_log(trajectory, losses)
         return PPOState(params, opt_state, env_state, obs, state.update + 1), log
 
@@ -170,32 +196,58 @@ class PPO:
         batch = Batch(trajectory.obs, trajectory.action, log_prob, v_tm1, advantages, targets)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
+    @property
+    def _inner_optimizer(self) -> InnerOptimizer:
+        return self.inner_optimizer or from_optax("adam", self.optimizer)
+
+    def _transformation(
+        self, theta: Theta, params: PyTree
+    ) -> optax.GradientTransformationExtraArgs:
+        inner = self._inner_optimizer
+        measured = inner.wants_activity
+        info = describe(params, layer_paths(self.network), noisy=("actor",), measured=measured)
+        return inner.transformation(self._thetas(theta).optimizer, info)
+
+    def _thetas(self, theta: Theta) -> PPOTheta:
+        return PPOTheta(theta, ()) if self.inner_optimizer is None else theta
+
     def _optimise(
-        self, key: Key, theta: Theta, state: PPOState, batch: Batch, progress: Array
+        self, key: Key, theta: Theta, state: PPOState, batch: Batch
     ) -> tuple[PyTree, optax.OptState, tuple[Array, ...]]:
         config = self.config
-        orders = permutations(key, config.epochs, config.batch_size)
+        key_shuffle, key_optimizer = split_named(key, "shuffle", "optimizer")
+        orders = permutations(key_shuffle, config.epochs, config.batch_size)
+        tx = self._transformation(theta, state.params)
+        rule_progress = state.update / config.updates
+        progress = state.update / max(config.updates - 1, 1)
 
-        def gradient_step(carry: PyTree, indices: Array) -> tuple[PyTree, tuple[Array, ...]]:
+        def gradient_step(carry: PyTree, inputs: PyTree) -> tuple[PyTree, tuple[Array, ...]]:
             params, opt_state = carry
+            indices, number = inputs
             minibatch = jax.tree.map(lambda x: jnp.take(x, indices, axis=0), batch)
-            gradient, losses = jax.grad(self._loss, has_aux=True)(
-                params, theta, minibatch, progress
+            gradient, (losses, activity) = jax.grad(self._loss, has_aux=True)(
+                params, theta, minibatch, rule_progress
             )
-            updates, opt_state = self.optimizer.update(gradient, opt_state, params)
+            epoch_progress = (number // config.minibatches) / max(config.epochs - 1, 1)
+            context = UpdateContext(
+                progress, epoch_progress, jax.random.fold_in(key_optimizer, number), activity
+            )
+            updates, opt_state = tx.update(gradient, opt_state, params, **context._asdict())
             return (optax.apply_updates(params, updates), opt_state), losses
 
-        indices = orders.reshape(config.epochs * config.minibatches, -1)
+        steps = config.epochs * config.minibatches
         (params, opt_state), losses = jax.lax.scan(
-            gradient_step, (state.params, state.opt_state), indices
+            gradient_step,
+            (state.params, state.opt_state),
+            (orders.reshape(steps, -1), jnp.arange(steps)),
         )
         return params, opt_state, jax.tree.map(jnp.mean, losses)
 
     def _loss(
         self, params: PyTree, theta: Theta, batch: Batch, progress: Array
-    ) -> tuple[Array, tuple[Array, ...]]:
+    ) -> tuple[Array, tuple[tuple[Array, ...], Activity | None]]:
         config = self.config
-        outputs: Any = self.network.apply(params, batch.obs)
+        outputs, activity = self._outputs(params, batch.obs)
         head, value = outputs
         policy = self.distribution(head)
         log_ratio = policy.log_prob(batch.action) - batch.log_prob
@@ -203,7 +255,7 @@ class PPO:
         advantage = batch.advantage
         if config.normalize_advantage:
             advantage = standardise(advantage)
-        drift = self.rule.drift(theta, ratio, advantage, progress)
+        drift = self.rule.drift(self._thetas(theta).rule, ratio, advantage, progress)
         surrogate = jnp.mean(ratio * advantage - drift)
         value_error = jnp.mean(value_loss(value, batch.target, batch.value, config.value_clip))
         entropy = jnp.mean(policy.entropy())
@@ -212,7 +264,14 @@ class PPO:
             + config.value_coefficient * value_error
             - config.entropy_coefficient * entropy
         )
-        return loss, (value_error, entropy, jnp.mean(approximate_kl(log_ratio)), jnp.mean(drift))
+        losses = (value_error, entropy, jnp.mean(approximate_kl(log_ratio)), jnp.mean(drift))
+        return loss, (losses, activity)
+
+    def _outputs(self, params: PyTree, obs: Array) -> tuple[Any, Activity | None]:
+        """What the network says of observations; and its activity, if that is wanted."""
+        if self._inner_optimizer.wants_activity:
+            return apply_with_activity(self.network, params, obs)
+        return self.network.apply(params, obs), None
 
 
 def _episode_log(trajectory: Trajectory, losses: tuple[Array, ...]) -> PPOLog:

@@ -11,6 +11,9 @@ from metarl.networks.actor_critic import NetworkConfig
 class PPOConfig:
     """Settings of the actor-critic; the rule (drift) is not among them.
 
+    `learning_rate`, `adam_betas`, `schedule` and `max_grad_norm` are Adam's: a learner that is
+    given another optimizer does not look at them.
+
     Attributes:
       total_steps: environment steps of one lifetime, over all its environments.
       num_envs: B, environments stepped together.

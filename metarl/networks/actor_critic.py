@@ -7,9 +7,10 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from metarl.core.errors import ConfigError, check_choice, check_positive
-from metarl.core.types import Array
+from metarl.core.types import Array, PyTree
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": nn.tanh,
@@ -121,6 +122,56 @@ class ActorCritic(nn.Module):
         if self.discrete:
             return (outputs,)
         return outputs, jnp.broadcast_to(self.log_std, outputs.shape)
+
+
+def layer_paths(network: ActorCritic) -> dict[str, tuple[str, ...]]:
+    """Lists the paths, in the parameter tree, of the modules of actor and critic, input to output.
+
+    The parameter `log_std` of a Gaussian policy stands last. A shared torso is in both.
+    """
+    layers = [f"Conv_{i}" for i in range(len(network.config.channels))]
+    layers += [f"Dense_{i}" for i in range(len(network.config.hidden))]
+    critic = "actor_torso" if network.config.shared_torso else "critic_torso"
+    last = ("policy_head",) if network.discrete else ("policy_head", "log_std")
+    return {
+        "actor": tuple(f"params/{x}" for x in (*_below("actor_torso", layers), *last)),
+        "critic": tuple(f"params/{x}" for x in (*_below(critic, layers), "value_head")),
+    }
+
+
+def apply_with_activity(
+    network: ActorCritic, params: PyTree, obs: Array
+) -> tuple[tuple[tuple[Array, ...], Array], dict[str, Array]]:
+    """Applies the network, and measures how active its units are.
+
+    Args:
+      network: the network.
+      params: its parameters.
+      obs: `[..., *obs]`.
+
+    Returns:
+      What `network(obs)` returns; and for each layer, by its path in the parameter tree, the mean
+      `[units]` of the absolute output of every unit over observations (and places in an image):
+      behind the nonlinearity in a torso, plain in a head.
+    """
+    outputs, captured = network.apply(
+        params,
+        obs,
+        capture_intermediates=lambda module, _: isinstance(module, nn.Conv | nn.Dense),
+        mutable=["intermediates"],
+    )
+    activation = _ACTIVATIONS[network.config.activation]
+    activity = {}
+    for path, (output,) in flatten_dict(captured["intermediates"]).items():
+        *module, _ = path
+        output = activation(output) if len(module) > 1 else output
+        mean = jnp.mean(jnp.abs(output), axis=tuple(range(output.ndim - 1)))
+        activity["/".join(("params", *module))] = mean
+    return outputs, activity
+
+
+def _below(torso: str, layers: Sequence[str]) -> list[str]:
+    return [f"{torso}/{layer}" for layer in layers]
 
 
 def _orthogonal(scale: float) -> Callable[..., Array]:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.networks.actor_critic import ActorCritic, NetworkConfig
+from metarl.networks.actor_critic import (
+    ActorCritic,
+    NetworkConfig,
+    apply_with_activity,
+    layer_paths,
+)
 
 
 def make(config, obs_shape=(4,), discrete=True):
@@ -39,6 +44,7 @@ def test_forward_against_numpy(key):
     policy = torso(tree["actor_torso"], obs) @ tree["policy_head"]["kernel"]
     value = torso(tree["critic_torso"], obs) @ tree["value_head"]["kernel"]
     (logits,), got = network.apply(params, jnp.float32(obs))
+    # Float32 sums over a few hidden units of size one.
     np.testing.assert_allclose(logits, policy + tree["policy_head"]["bias"], atol=1e-6)
     np.testing.assert_allclose(got, value[0] + tree["value_head"]["bias"][0], rtol=1e-5)
 
@@ -82,3 +88,35 @@ def test_bad_configs_are_refused(arguments, message):
 def test_convolutions_on_vectors_are_refused():
     with pytest.raises(ConfigError, match="image observations"):
         make(NetworkConfig(channels=(4,)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_activity_of_images(key, shared):
+    """Means over observations and places; hidden layers behind the nonlinearity, heads plain."""
+    config = NetworkConfig(hidden=(8,), channels=(4,), activation="relu", shared_torso=shared)
+    network, params = make(config, obs_shape=(5, 5, 2))
+    obs = jax.random.normal(key, (3, 2, 5, 5, 2))
+    outputs, activity = jax.jit(lambda p, o: apply_with_activity(network, p, o))(params, obs)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        outputs,
+        network.apply(params, obs),
+    )
+    paths = layer_paths(network)
+    assert set(activity) == {*paths["actor"], *paths["critic"]}
+    p = jax.tree.map(np.asarray, params["params"])
+    images = np.pad(np.asarray(obs).reshape(6, 5, 5, 2), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    torso = p["actor_torso"]
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), (1, 2))
+    maps = np.einsum("nijchw,hwco->nijo", windows, torso["Conv_0"]["kernel"])
+    maps = np.maximum(maps + torso["Conv_0"]["bias"], 0)
+    hidden = maps.reshape(6, -1) @ torso["Dense_0"]["kernel"] + torso["Dense_0"]["bias"]
+    hidden = np.maximum(hidden, 0)
+    logits = hidden @ p["policy_head"]["kernel"] + p["policy_head"]["bias"]
+    for name, values in (
+        ("actor_torso/Conv_0", maps),
+        ("actor_torso/Dense_0", hidden),
+        ("policy_head", np.abs(logits)),
+    ):
+        mean = values.reshape(-1, values.shape[-1]).mean(0)
+        np.testing.assert_allclose(activity[f"params/{name}"], mean, rtol=1e-4, atol=1e-6)

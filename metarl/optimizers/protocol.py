@@ -1,0 +1,65 @@
+"""What an optimizer of an inner learner is: a function from theta to an optax transformation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import optax
+
+from metarl.core.types import Array, Key, Theta
+from metarl.optimizers.parameters import ParameterInfo
+
+Activity: TypeAlias = Mapping[str, Array]
+"""Mean absolute activation `[H]` of the output units of each module, by the module's path."""
+
+
+class UpdateContext(NamedTuple):
+    """What a learner tells its optimizer beside the gradient: optax's keyword arguments.
+
+    Attributes:
+      progress: `n / (N - 1)` in the n-th (from 0) of N updates of the lifetime, scalar in [0, 1].
+      epoch_progress: `e / (E - 1)` in the e-th (from 0) of E epochs over a batch, scalar in [0, 1].
+      key: for an optimizer that is random.
+      activity: on the batch of this gradient; None = not measured.
+    """
+
+    progress: Array
+    epoch_progress: Array
+    key: Key
+    activity: Activity | None = None
+
+
+@dataclass(frozen=True)
+class InnerOptimizer:
+    """An optimizer, learned or written down.
+
+    Attributes:
+      name: how people call it.
+      init: `key -> theta`, the meta-parameters; `()` for one that is written down.
+      transformation: `(theta, info) -> optax transformation`; its `update` is given the fields of
+        `UpdateContext` as keyword arguments, and `info` describes the parameters leaf by leaf.
+      wants_activity: whether `activity` is to be measured.
+    """
+
+    name: str
+    init: Callable[[Key], Theta]
+    transformation: Callable[
+        [Theta, tuple[ParameterInfo, ...]], optax.GradientTransformationExtraArgs
+    ]
+    wants_activity: bool = False
+
+
+def from_optax(name: str, transformation: optax.GradientTransformation) -> InnerOptimizer:
+    """Makes the inner optimizer that is this transformation, whatever the parameters are."""
+    tx = optax.with_extra_args_support(transformation)
+    return InnerOptimizer(name, lambda key: (), lambda theta, info: tx)
+
+
+def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:
+    """Closes an optimizer over its theta, so that something else can be meta-learned with it."""
+    return InnerOptimizer(
+        optimizer.name,
+        lambda key: (),
+        lambda _, info: optimizer.transformation(theta, info),
+        optimizer.wants_activity,
+    )

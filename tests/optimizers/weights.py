@@ -1,0 +1,25 @@
+"""Weights for tests: random ones, and the released ones where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl.optimizers.open_network import OpenNetworkConfig, from_vector
+
+VARIABLE = "METARL_REFERENCE_DATA"
+
+
+def random_theta(seed=0, config=None, scale=0.7):
+    config = OpenNetworkConfig() if config is None else config
+    vector = np.random.default_rng(seed).normal(size=config.size) * scale
+    return from_vector(config, vector.astype(np.float32))
+
+
+def released(name):
+    """Path of a released file; skips the test where it is not at hand."""
+    path = Path(os.environ.get(VARIABLE, "")) / f"{name}.npy"
+    if not os.environ.get(VARIABLE) or not path.is_file():
+        pytest.skip(f"{VARIABLE} names no folder with {name}.npy")
+    return path
