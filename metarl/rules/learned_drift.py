@@ -1,6 +1,6 @@
-"""The learned drift of learnt policy optimisation (LPO): a small network without biases.
+"""The learned drift of learnt policy optimisation (LPO, TA-LPO): a small network without biases.
 
-Without biases the network is zero at ratio 1 whatever its weights, and a rectifier with a margin
+Without biases it is zero at ratio 1 whatever its weights, and a rectifier with a margin
 makes the drift non-negative with zero gradient there: every theta is a valid mirror-learning drift.
 """
 
@@ -32,12 +32,14 @@ class LearnedDriftConfig:
         the margin) or stands alone (a zero network is no drift).
       epsilon: of that clip drift.
       init_std: standard deviation of the first layer at the start; the last starts at zero.
+      temporal: whether the drift may depend on the fraction of the lifetime passed (TA-LPO).
     """
 
     hidden: int = 128
     ppo_init: bool = False
     epsilon: float = 0.2
     init_std: float = 0.5
+    temporal: bool = False
 
     def __post_init__(self) -> None:
         check_positive(hidden=self.hidden, epsilon=self.epsilon, init_std=self.init_std)
@@ -46,7 +48,8 @@ class LearnedDriftConfig:
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Shape of every array of theta."""
-        return {"first": (FEATURES, self.hidden), "last": (self.hidden, 1)}
+        inputs = 2 * FEATURES if self.temporal else FEATURES
+        return {"first": (inputs, self.hidden), "last": (self.hidden, 1)}
 
 
 def drift_features(ratio: Array, advantage: Array) -> Array:
@@ -68,19 +71,30 @@ def drift_features(ratio: Array, advantage: Array) -> Array:
 
 
 def learned_drift_value(
-    config: LearnedDriftConfig, theta: Theta, ratio: Array, advantage: Array
+    config: LearnedDriftConfig,
+    theta: Theta,
+    ratio: Array,
+    advantage: Array,
+    progress: Array | float = 0.0,
 ) -> Array:
     """Evaluates a learned drift, elementwise.
 
-    `relu(f - margin)`, or `relu(ppo_clip_drift + f - margin)`, with `f = tanh(x W1) W2`.
+    `relu(f - margin)`, or `relu(ppo_clip_drift + f - margin)`, with `f = tanh(x W1) W2`; a temporal
+    one sees `[x, n/N x]`, which is zero at ratio 1 too.
 
     Args:
       config: its architecture.
-      theta: `{"first": [8, H], "last": [H, 1]}`.
+      theta: `{"first": [8 or 16, H], "last": [H, 1]}`.
       ratio: `[...]`.
       advantage: same shape.
+      progress: n/N, fraction of the lifetime that has passed, a scalar in [0, 1].
+
+    Reference: Lu et al. 2022, arXiv:2210.05639; Jackson et al. 2024, arXiv:2402.05828, eq. 10.
     """
-    hidden = jnp.tanh(drift_features(ratio, advantage) @ theta["first"])
+    features = drift_features(ratio, advantage)
+    if config.temporal:
+        features = jnp.concatenate([features, progress * features], axis=-1)
+    hidden = jnp.tanh(features @ theta["first"])
     output = (hidden @ theta["last"])[..., 0] - DRIFT_MARGIN
     if config.ppo_init:
         output = output + ppo_clip_drift(ratio, advantage, config.epsilon)
@@ -107,7 +121,6 @@ def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -
         }
 
     def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
-        del progress
-        return learned_drift_value(config, theta, ratio, advantage)
+        return learned_drift_value(config, theta, ratio, advantage, progress)
 
     return Rule(name, init, drift)

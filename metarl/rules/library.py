@@ -1,7 +1,7 @@
 """Drifts on disk: loading one that was learned, and every rule by its name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from metarl.core.errors import ArtifactError, ConfigError, nearest
 from metarl.core.types import Array, Key, Theta
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save_artifact
 from metarl.rules import drifts
+from metarl.rules.artifact_checks import architecture, check_kind, checked_arrays
 from metarl.rules.learned_drift import LearnedDriftConfig, learned_drift, learned_drift_value
 from metarl.rules.protocol import Rule
 
@@ -49,15 +50,25 @@ class LoadedDrift:
     theta: Theta
     card: Mapping[str, Any]
 
-    def __call__(self, ratio: Array, advantage: Array) -> Array:
+    def __call__(
+        self, ratio: Array, advantage: Array, progress: Array | float | None = None
+    ) -> Array:
         """Returns the drift, elementwise; works under jit, grad and vmap.
 
         Args:
           ratio: `pi(a|s) / pi_old(a|s)`, `[...]`.
           advantage: standardised within the minibatch, as in its evolution; broadcast to `[...]`.
+          progress: fraction of training that has passed, in [0, 1]; only a temporal drift needs it.
+
+        Raises:
+          ConfigError: the drift is temporal, and no progress was given.
         """
+        if progress is None and self.config.temporal:
+            raise ConfigError(f"{self.name} is temporal: call drift(ratio, advantage, progress).")
         ratio, advantage = jnp.broadcast_arrays(ratio, advantage)
-        return learned_drift_value(self.config, self.theta, ratio, advantage)
+        return learned_drift_value(
+            self.config, self.theta, ratio, advantage, 0.0 if progress is None else progress
+        )
 
     @property
     def rule(self) -> Rule:
@@ -95,10 +106,8 @@ def load(path_or_name: str | Path) -> LoadedDrift:
             )
         path_or_name = paths[text]
     artifact = load_artifact(path_or_name)
-    kind = artifact.card.get("kind")
-    if kind != KIND:
-        raise ArtifactError(f"{path_or_name} holds {kind!r}, not {KIND!r}.")
-    config = _architecture(path_or_name, artifact.card)
+    check_kind(path_or_name, artifact.card, KIND)
+    config = architecture(path_or_name, artifact.card, LearnedDriftConfig)
     theta = _checked(path_or_name, config, artifact.arrays)
     name = str(artifact.card.get("name") or Path(path_or_name).stem)
     return LoadedDrift(name, config, theta, artifact.card)
@@ -154,28 +163,7 @@ def _shipped_paths() -> dict[str, Path]:
     return {path.stem: path for path in folder.glob(f"*{WEIGHTS_SUFFIX}")}
 
 
-def _architecture(path: str | Path, card: Mapping[str, Any]) -> LearnedDriftConfig:
-    described = card.get("architecture")
-    known = {field.name for field in fields(LearnedDriftConfig)}
-    if not isinstance(described, Mapping) or not described.keys() <= known:
-        raise ArtifactError(
-            f"{path}: the card's architecture is {described!r}. Permitted fields: "
-            f"{', '.join(sorted(known))}."
-        )
-    try:
-        return LearnedDriftConfig(**described)
-    except (ConfigError, TypeError) as error:
-        raise ArtifactError(f"{path}: the card's architecture is not valid: {error}") from error
-
-
 def _checked(
     path: str | Path, config: LearnedDriftConfig, arrays: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    found = {name: tuple(np.shape(array)) for name, array in arrays.items()}
-    if found != config.shapes:
-        raise ArtifactError(f"{path}: arrays are {found}, its architecture asks {config.shapes}.")
-    theta = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    for name, array in theta.items():
-        if not np.all(np.isfinite(array)):
-            raise ArtifactError(f"{path}: array {name!r} holds numbers that are not finite.")
-    return theta
+    return checked_arrays(path, config.shapes, arrays)

@@ -19,4 +19,5 @@ def test_the_index_chooses_the_rule(key):
         theta = BankTheta(jnp.int32(index), thetas)
         got = jax.jit(together.drift)(theta, ratio, advantage, progress)
         expected = rule.drift((), ratio, advantage, progress)
+        # The same formula, compiled apart: a few roundings, of differences of numbers of size one.
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)

@@ -91,6 +91,7 @@ def test_kl_drift_keeps_its_digits_near_one():
     x = r.astype(np.float64) - 1
     # Taylor series of r log r - r + 1 about 1; its next term is below 1e-9 relative.
     expected = x**2 / 2 - x**3 / 6 + x**4 / 12
+    # x cancels and x^2 / 2 is left: an error of eps x is 2 eps / x of it, 1% at x = 1e-5.
     np.testing.assert_allclose(kl_drift(jnp.asarray(r), 1.0), expected, rtol=1e-2)
 
 

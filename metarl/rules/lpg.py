@@ -1,0 +1,126 @@
+"""Learned policy gradients: an update rule that invents its own predictions.
+
+The agent has a policy and a vector of predictions `y`, a categorical distribution without a meaning
+given to it. A network reads a rollout backwards and says, for every step, how the probability of
+the action taken should change (`pi_hat`) and what the prediction should have been (`y_hat`).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.rl.distributions import Categorical
+from metarl.rl.trajectory import Trajectory
+from metarl.rules.lpg_network import LPGConfig, LPGInputs, init_theta
+from metarl.rules.update_rule import (
+    LOGITS,
+    Apply,
+    Clock,
+    Outputs,
+    RuleState,
+    UpdateRule,
+    no_memory,
+)
+
+PREDICTION = "prediction"
+
+
+class LPGTargets(NamedTuple):
+    """What a rollout should have been.
+
+    Attributes:
+      policy: pi_hat, how the log-probability of each action taken should move, `[T, B]`.
+      prediction_logits: of y_hat, `[T, B, m]`.
+    """
+
+    policy: Array
+    prediction_logits: Array
+
+
+def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
+    """Makes the rule whose theta is an LPG network.
+
+    The agent descends `mean(-log pi(a|s) pi_hat + alpha KL(y || y_hat))`: a positive `pi_hat` makes
+    the action likelier, as in the paper (the public code has the opposite sign).
+
+    Args:
+      config: architecture; None = the paper's.
+      name: of the rule.
+
+    Reference: Oh et al. 2020, arXiv:2007.08794, eq. 2; Jackson et al. 2024, arXiv:2402.05828.
+    """
+    config = LPGConfig() if config is None else config
+
+    def init(key: Key) -> Theta:
+        return init_theta(config, key)
+
+    def outputs(actions: int) -> Mapping[str, tuple[int, ...]]:
+        return {LOGITS: (actions,), PREDICTION: (config.categories,)}
+
+    def targets(
+        theta: Theta,
+        state: RuleState,
+        params: PyTree,
+        apply: Apply,
+        trajectory: Trajectory,
+        clock: Clock,
+    ) -> tuple[LPGTargets, RuleState, dict[str, Array]]:
+        inputs = lpg_inputs(config, params, apply, trajectory, clock)
+        if not config.input_gradient:
+            inputs = jax.lax.stop_gradient(inputs)
+        targets = LPGTargets(*config.network.apply({"params": theta}, inputs))
+        return targets, state, _squares(targets)
+
+    def loss(outputs: Outputs, trajectory: Trajectory, targets: LPGTargets) -> Array:
+        log_prob = Categorical(outputs[LOGITS]).log_prob(trajectory.action)
+        log_y = jax.nn.log_softmax(outputs[PREDICTION])
+        log_y_hat = jax.nn.log_softmax(targets.prediction_logits)
+        divergence = jnp.sum(jnp.exp(log_y) * (log_y - log_y_hat), axis=-1)
+        # Every factor is [T, B]: a stray axis would erase the credit of single steps.
+        return jnp.mean(-log_prob * targets.policy + config.prediction_weight * divergence)
+
+    return UpdateRule(name, init, outputs, no_memory, targets, loss)
+
+
+def lpg_inputs(
+    config: LPGConfig, params: PyTree, apply: Apply, trajectory: Trajectory, clock: Clock
+) -> LPGInputs:
+    """Reads off a rollout what the network is to see."""
+    now = apply(params, trajectory.obs)
+    then = apply(params, trajectory.next_obs)
+    log_prob = Categorical(now[LOGITS]).log_prob(trajectory.action)
+    return LPGInputs(
+        reward=trajectory.reward,
+        done=trajectory.done.astype(jnp.float32),
+        terminated=trajectory.terminated.astype(jnp.float32),
+        probability=jnp.exp(log_prob),
+        prediction=jax.nn.softmax(now[PREDICTION]),
+        next_prediction=jax.nn.softmax(then[PREDICTION]),
+        clock=clock_inputs(config.clock, clock),
+    )
+
+
+def clock_inputs(kind: str, clock: Clock) -> Array:
+    """What the network is told of the agent's age, `[c]`: `n/N`, `log N`, both or nothing.
+
+    Reference: Jackson et al. 2024, arXiv:2402.05828, eq. 9.
+    """
+    values = {
+        "none": [],
+        "relative": [clock.update / clock.lifetime],
+        "log": [jnp.log(clock.lifetime)],
+        "both": [clock.update / clock.lifetime, jnp.log(clock.lifetime)],
+    }[kind]
+    return jnp.stack(values) if values else jnp.zeros((0,))
+
+
+def _squares(targets: LPGTargets) -> dict[str, Array]:
+    """Squared sizes of the targets, which a meta-loss may regularise."""
+    y_hat = jax.nn.softmax(targets.prediction_logits)
+    return {
+        "policy_target_square": jnp.mean(targets.policy**2),
+        "prediction_target_square": jnp.mean(jnp.sum(y_hat**2, axis=-1)),
+    }

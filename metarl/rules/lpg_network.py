@@ -1,0 +1,137 @@
+"""The network of a learned policy gradient: backwards in time over what the agent lived through."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from metarl.core.errors import check_choice, check_positive
+from metarl.core.types import Array, Key, Theta
+
+_CELLS: dict[str, Any] = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
+_CLOCK_INPUTS = {"none": 0, "relative": 1, "log": 1, "both": 2}
+
+
+@dataclass(frozen=True)
+class LPGConfig:
+    """Architecture of a learned policy gradient.
+
+    Attributes:
+      categories: m, entries of the agent's prediction `y`.
+      width: of the recurrent core.
+      core: `lstm`, as in the paper, or `gru`.
+      embedding: hidden width of the network that embeds `y`.
+      prediction_weight: alpha, weight of the prediction's loss.
+      clock: what the rule is told of the agent's age: nothing (`none`, LPG), `relative` (n/N),
+        `log` (log N), or `both` (temporally aware LPG).
+      input_gradient: whether a meta-gradient also flows through the probabilities and predictions
+        that the rule sees; without it, only through what the rule makes of them.
+    """
+
+    categories: int = 8
+    width: int = 256
+    core: Literal["lstm", "gru"] = "lstm"
+    embedding: int = 16
+    prediction_weight: float = 0.5
+    clock: Literal["none", "relative", "log", "both"] = "none"
+    input_gradient: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive(
+            categories=self.categories,
+            width=self.width,
+            embedding=self.embedding,
+            prediction_weight=self.prediction_weight,
+        )
+        check_choice("core", self.core, _CELLS)
+        check_choice("clock", self.clock, _CLOCK_INPUTS)
+
+    @property
+    def clock_inputs(self) -> int:
+        """Number of inputs that tell the agent's age."""
+        return _CLOCK_INPUTS[self.clock]
+
+    @cached_property
+    def network(self) -> "LPGNetwork":
+        """The network whose parameters are theta."""
+        return LPGNetwork(self)
+
+
+class LPGInputs(NamedTuple):
+    """What the network reads of a rollout; `[T, B]`, predictions `[T, B, m]`.
+
+    Attributes:
+      reward: r_t.
+      done: whether the episode ended with this step; nothing flows back across it.
+      terminated: whether it ended for good; there the next prediction counts for nothing.
+      probability: pi(a_t | s_t).
+      prediction: y(s_t), probabilities.
+      next_prediction: y(s_{t+1}), probabilities, of the final observation where the episode ended.
+      clock: the agent's age, `[c]`, the same for the whole rollout.
+    """
+
+    reward: Array
+    done: Array
+    terminated: Array
+    probability: Array
+    prediction: Array
+    next_prediction: Array
+    clock: Array
+
+
+class LPGNetwork(nn.Module):
+    """Reward, episode's end, action probability and embedded predictions to targets.
+
+    Attributes:
+      config: architecture.
+
+    Reference: Oh et al. 2020, arXiv:2007.08794, section 3; clock inputs: Jackson et al. 2024,
+    arXiv:2402.05828. The discount, constant here, is not among the inputs.
+    """
+
+    config: LPGConfig
+
+    @nn.compact
+    def __call__(self, inputs: LPGInputs) -> tuple[Array, Array]:
+        """Returns `pi_hat [T, B]` and the logits of `y_hat [T, B, m]`."""
+        hidden = nn.Dense(self.config.embedding, name="embed_hidden")
+        out = nn.Dense(1, name="embed_out")
+
+        def embed(prediction: Array) -> Array:
+            return out(nn.relu(hidden(prediction)))
+
+        bootstrap = (1.0 - inputs.terminated)[..., None] * embed(inputs.next_prediction)
+        scalars = jnp.stack([inputs.reward, inputs.done, inputs.probability], axis=-1)
+        clock = jnp.broadcast_to(inputs.clock, (*inputs.reward.shape, self.config.clock_inputs))
+        x = jnp.concatenate([scalars, embed(inputs.prediction), bootstrap, clock], axis=-1)
+        features = nn.relu(self._backwards(x, inputs.done))
+        pi_hat = nn.Dense(1, name="policy_head")(features)[..., 0]
+        return pi_hat, nn.Dense(self.config.categories, name="prediction_head")(features)
+
+    def _backwards(self, x: Array, done: Array) -> Array:
+        """Runs the core from the last step to the first; it forgets where an episode ends."""
+        cell = _CELLS[self.config.core](self.config.width, name="core")
+        shapes = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), x.shape[1:]))
+        carry = jax.tree.map(lambda c: jnp.zeros(c.shape, x.dtype), shapes)
+
+        def step(cell: Any, carry: Any, inputs: tuple[Array, Array]) -> tuple[Any, Array]:
+            x, done = inputs
+            carry = jax.tree.map(lambda c: c * (1.0 - done)[..., None], carry)
+            return cell(carry, x)
+
+        scan = nn.scan(
+            step, variable_broadcast="params", split_rngs={"params": False}, reverse=True
+        )
+        return scan(cell, carry, (x, done))[1]
+
+
+def init_theta(config: LPGConfig, key: Key) -> Theta:
+    """Draws the parameters of the network."""
+    scalar = jnp.zeros((1, 1))
+    vector = jnp.zeros((1, 1, config.categories))
+    clock = jnp.zeros((config.clock_inputs,))
+    inputs = LPGInputs(scalar, scalar, scalar, scalar, vector, vector, clock)
+    return config.network.init(key, inputs)["params"]
