@@ -1,7 +1,8 @@
 """Spreading a batch of independent lifetimes over devices and, on each device, over chunks.
 
 The composition root compiles one program with `on_mesh`; inside it, `Layout.spread` is a `vmap`
-that gives each device its share of the leading axis and gathers the (small) results. Neither the
+that gives each device its share of the leading axis and gathers the (small) results, and
+`Layout.mean_gradient` differentiates the mean of a loss over such a batch. Neither the
 number of devices nor the chunk touches a random number.
 """
 
@@ -15,7 +16,8 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from metarl.core.errors import check_positive
-from metarl.core.types import PyTree
+from metarl.core.trees import all_finite
+from metarl.core.types import Array, PyTree
 
 POPULATION_AXIS = "population"
 
@@ -57,11 +59,52 @@ class Layout:
 
         return mapped
 
+    def mean_gradient(
+        self, loss: Callable[..., tuple[Array, PyTree]]
+    ) -> Callable[..., tuple[PyTree, Array, PyTree]]:
+        """Returns a function that differentiates the mean of `loss` over a batch of entries.
+
+        `loss(theta, *entry) -> (scalar, auxiliary)`. The result maps `(theta, *entries [N, ...])`
+        to the gradient with respect to theta, the losses `[N]` and the auxiliaries `[N, ...]`. One
+        gradient is taken a chunk, of the sum over its entries, so that products with theta stay
+        large and memory is that of a chunk. A chunk whose gradient is not finite, because one entry
+        diverged, is left out of the mean.
+        """
+
+        def mapped(theta: PyTree, *args: PyTree) -> tuple[PyTree, Array, PyTree]:
+            total = jax.tree.leaves(args)[0].shape[0]
+            share = -(-total // self.devices)
+            chunk = min(self.chunk or share, share)
+            padded = -(-share // chunk) * chunk
+            index = self._first(share) + jnp.arange(padded)
+            counts = (jnp.arange(padded) < share) & (index < total)
+            local = jax.tree.map(lambda x: jnp.take(x, jnp.minimum(index, total - 1), axis=0), args)
+            parts = jax.tree.map(
+                lambda x: jnp.reshape(x, (padded // chunk, chunk, *x.shape[1:])), (local, counts)
+            )
+
+            def one(sums: PyTree, part: PyTree) -> tuple[PyTree, PyTree]:
+                return _add_chunk(loss, theta, sums, part)
+
+            zeros = (jax.tree.map(jnp.zeros_like, theta), jnp.float32(0.0))
+            sums, outputs = jax.lax.scan(one, zeros, parts)
+            outputs = jax.tree.map(lambda x: x.reshape(padded, *x.shape[2:])[:share], outputs)
+            if self.devices > 1:
+                sums = jax.lax.psum(sums, POPULATION_AXIS)
+                outputs = jax.tree.map(lambda x: self._gather(x)[:total], outputs)
+            gradient, used = sums
+            mean = jax.tree.map(lambda x: x / jnp.maximum(used, 1.0).astype(x.dtype), gradient)
+            return mean, *outputs
+
+        return mapped
+
+    def _first(self, share: int) -> Array | int:
+        return 0 if self.devices == 1 else jax.lax.axis_index(POPULATION_AXIS) * share
+
     def _take_share(self, x: Any, total: int, share: int) -> Any:
         if self.devices == 1:
             return x
-        start = jax.lax.axis_index(POPULATION_AXIS) * share
-        return jnp.take(x, jnp.minimum(start + jnp.arange(share), total - 1), axis=0)
+        return jnp.take(x, jnp.minimum(self._first(share) + jnp.arange(share), total - 1), axis=0)
 
     def _chunked(self, function: Callable[..., PyTree], args: PyTree, share: int) -> PyTree:
         if self.chunk is None or self.chunk >= share:
@@ -71,6 +114,23 @@ class Layout:
     @staticmethod
     def _gather(x: Any) -> Any:
         return jax.lax.all_gather(x, POPULATION_AXIS, axis=0, tiled=True)
+
+
+def _add_chunk(
+    loss: Callable[..., tuple[Array, PyTree]], theta: PyTree, sums: PyTree, part: PyTree
+) -> tuple[PyTree, tuple[Array, PyTree]]:
+    """Adds a chunk's gradient and number of entries to the sums; returns losses and the rest."""
+    entries, counts = part
+
+    def total(theta: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
+        losses, rest = jax.vmap(lambda *entry: loss(theta, *entry))(*entries)
+        return jnp.sum(jnp.where(counts, losses, 0.0)), (losses, rest)
+
+    gradient, outputs = jax.grad(total, has_aux=True)(theta)
+    usable = all_finite(gradient) & jnp.all(jnp.isfinite(outputs[0]) | ~counts)
+    kept = jax.tree.map(lambda g: jnp.where(usable, g, jnp.zeros_like(g)), gradient)
+    added = (kept, jnp.where(usable, jnp.sum(counts, dtype=jnp.float32), 0.0))
+    return jax.tree.map(jnp.add, sums, added), outputs
 
 
 def make_mesh(devices: int | None = None) -> Mesh:

@@ -46,13 +46,28 @@ def z_score(losses: Array) -> Array:
     return centred / (jnp.std(shifted, axis=-1, keepdims=True) + STD_EPS)
 
 
+def win_loss(losses: Array) -> Array:
+    """Within each antithetic pair `(2i, 2i + 1)`: the better -0.5, the worse 0.5, a tie zero.
+
+    What a task is worth cancels where a pair shares it, so that tasks of any difficulty count
+    alike.
+
+    Args:
+      losses: finite, `[..., P]`, P even.
+
+    Reference: Jackson et al. 2024, arXiv:2402.05828, section 4.2.
+    """
+    sign = 0.5 * jnp.sign(losses[..., 0::2] - losses[..., 1::2])
+    return jnp.stack([sign, -sign], axis=-1).reshape(losses.shape)
+
+
 def unshaped(losses: Array) -> Array:
     """The losses as they are."""
     return losses
 
 
 SHAPINGS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
-    {"centered_rank": centered_rank, "z_score": z_score, "none": unshaped}
+    {"centered_rank": centered_rank, "z_score": z_score, "win_loss": win_loss, "none": unshaped}
 )
 """Every shaping by the name that configurations use."""
 

@@ -31,8 +31,8 @@ class FullESConfig:
       common_random_numbers: members that live on the same tasks and random numbers: each antithetic
         `pair`, the whole `population`, or `none`.
       antithetic: whether members come in pairs `theta + sigma eps`, `theta - sigma eps`.
-      shaping: `centered_rank`, `z_score` or `none` (then the estimate is unbiased for the gradient
-        of the smoothed meta-loss).
+      shaping: `centered_rank`, `z_score`, `win_loss` (within pairs) or `none` (then the estimate is
+        unbiased for the gradient of the smoothed meta-loss).
     """
 
     population: int = 32
@@ -41,7 +41,7 @@ class FullESConfig:
     seeds: int = 1
     common_random_numbers: Sharing = "pair"
     antithetic: bool = True
-    shaping: Literal["centered_rank", "z_score", "none"] = "centered_rank"
+    shaping: Literal["centered_rank", "z_score", "win_loss", "none"] = "centered_rank"
 
     def __post_init__(self) -> None:
         check_positive(
@@ -53,6 +53,8 @@ class FullESConfig:
             raise ConfigError(
                 f"population={self.population} is odd: antithetic members come in pairs."
             )
+        if self.shaping == "win_loss" and not self.antithetic:
+            raise ConfigError("shaping='win_loss' compares within pairs: it needs antithetic=True.")
         if self.common_random_numbers == "pair" and not self.antithetic:
             raise ConfigError(
                 "common_random_numbers='pair' needs antithetic=True. Permitted without pairs: "

@@ -1,7 +1,7 @@
-"""What a lifetime of the actor-critic records, and the number that scores it."""
+"""What a lifetime of an agent records, and the number that scores it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
 
@@ -9,11 +9,35 @@ from metarl.core.errors import check_range
 from metarl.core.types import Array
 
 
+class EpisodeLog(Protocol):
+    """What every agent's record of one update has; scalars."""
+
+    @property
+    def return_sum(self) -> Array:
+        """Sum of the returns of the episodes that ended in this rollout."""
+        ...
+
+    @property
+    def episodes(self) -> Array:
+        """How many ended."""
+        ...
+
+    @property
+    def running_return(self) -> Array:
+        """Mean return so far of the episodes that are under way."""
+        ...
+
+    @property
+    def finite(self) -> Array:
+        """Whether the agent's loss was; a lifetime that diverged must not score."""
+        ...
+
+
 class PPOLog(NamedTuple):
-    """Record of one update; scalars.
+    """Record of one update of the actor-critic; scalars.
 
     Attributes:
-      return_sum: sum of the returns of the episodes that ended in this rollout.
+      return_sum: see `EpisodeLog`, like the next two.
       episodes: how many ended.
       running_return: mean return so far of the episodes that are under way.
       value_loss: mean over epochs and minibatches, like those below.
@@ -30,12 +54,17 @@ class PPOLog(NamedTuple):
     kl: Array
     drift: Array
 
+    @property
+    def finite(self) -> Array:
+        """Whether the networks were still finite."""
+        return jnp.isfinite(self.value_loss)
 
-def mean_return(log: PPOLog, last: float) -> Array:
+
+def mean_return(log: EpisodeLog, last: float) -> Array:
     """Mean return of the episodes that ended in the last fraction of a lifetime, a scalar.
 
     Where none ended there, the mean return so far of the episodes under way at the very end. A
-    lifetime whose networks diverged has a NaN loss and scores NaN, however its episodes went.
+    lifetime whose networks diverged scores NaN, however its episodes went.
 
     Args:
       log: leaves `[K]`.
@@ -46,7 +75,7 @@ def mean_return(log: PPOLog, last: float) -> Array:
     episodes = jnp.sum(log.episodes[window])
     mean = jnp.sum(log.return_sum[window]) / jnp.maximum(episodes, 1.0)
     score = jnp.where(episodes > 0, mean, log.running_return[-1])
-    return jnp.where(jnp.isfinite(log.value_loss[-1]), score, jnp.nan)
+    return jnp.where(log.finite[-1], score, jnp.nan)
 
 
 @dataclass(frozen=True)
@@ -58,6 +87,6 @@ class MeanReturnLoss:
     def __post_init__(self) -> None:
         check_range(1e-6, 1.0, last=self.last)
 
-    def __call__(self, log: PPOLog) -> Array:
+    def __call__(self, log: EpisodeLog) -> Array:
         """Scores a lifetime."""
         return -mean_return(log, self.last)

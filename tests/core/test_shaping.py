@@ -10,6 +10,7 @@ LOSSES = jnp.array([3.0, -1.0, 3.0, 0.5, 7.0, 0.5, 0.5])
 
 def test_ranks_share_ties():
     expected = (scipy.stats.rankdata(LOSSES) - 1) / (len(LOSSES) - 1) - 0.5
+    # Two roundings of numbers up to 1/2.
     np.testing.assert_allclose(centered_rank(LOSSES), expected, atol=1e-7)
 
 
@@ -20,6 +21,7 @@ def test_rank_of_equal_losses_and_of_one_is_zero():
 
 def test_z_score():
     scores = np.asarray(z_score(LOSSES))
+    # Float32 sums of a few numbers of size one.
     assert abs(scores.mean()) < 1e-6
     assert abs(scores.std() - 1) < 1e-6
     np.testing.assert_allclose(scores, scipy.stats.zscore(LOSSES), atol=1e-6)
@@ -35,6 +37,7 @@ def test_rows_are_shaped_apart(shaping):
     rows = jnp.stack([LOSSES, 10 * LOSSES[::-1]])
     shaped = SHAPINGS[shaping](rows)
     for row, expected in zip(rows, shaped, strict=True):
+        # The same sums, perhaps in another order: a few roundings of numbers of size one.
         np.testing.assert_allclose(SHAPINGS[shaping](row), expected, atol=1e-6)
     np.testing.assert_allclose(shaped_mean(rows, shaping), shaped.mean(axis=0), atol=1e-6)
 

@@ -138,6 +138,7 @@ def test_environments_count_alike_whatever_their_scale(key):
         # z-scores of 1e6 theta differ in rounding only.
         np.testing.assert_allclose(both.gradient, expected, atol=slack, rtol=1e-4)
         assert both.unroll_losses.shape == (2, 64)
+        # A mean of two numbers.
         np.testing.assert_allclose(both.losses, both.unroll_losses.mean(axis=0), rtol=1e-6)
 
 
@@ -177,6 +178,7 @@ def test_an_environment_where_all_diverge_does_not_silence_the_other(key):
     assert both.diverged == 8
     assert np.all(np.isfinite(both.losses))
     assert np.linalg.norm(alone.gradient) > 0
+    # The same sum over the population, of halves: some ten roundings.
     np.testing.assert_allclose(both.gradient, alone.gradient / 2, rtol=1e-5)
 
 
@@ -213,6 +215,7 @@ def test_the_noise_sum_is_that_of_the_members(key):
     estimator = FullES(FullESConfig(population=10, sigma=0.5), (one_step(quadratic),))
     members = jax.jit(jax.vmap(lambda i: estimator.member_theta(key, THETA, i)))(jnp.arange(10))
     noise = jax.jit(jax.vmap(lambda i: noise_of(key, THETA, i)))(jnp.arange(5))
+    # Two programs may round a product and a sum together or apart.
     np.testing.assert_allclose(members[0::2], THETA[None] + 0.5 * noise, rtol=1e-6)
     np.testing.assert_allclose(members[1::2], THETA[None] - 0.5 * noise, rtol=1e-6)
     weights = jnp.arange(5.0)

@@ -48,6 +48,7 @@ def test_values_solve_the_bellman_equation_and_actions_are_the_best(make):
             following = [0.0 if end else values[tuple(obs)] for obs, end in ends(step)]
             reward = np.asarray(step.reward, np.float64)
             returns.append(np.mean(reward + probe.gamma * np.array(following)))
+        # Rewards come as float32, of size one.
         np.testing.assert_allclose(max(returns), probe.values[index], rtol=1e-6, atol=1e-7)
         if probe.optimal_action is None:
             np.testing.assert_array_equal(returns, returns[0])

@@ -1,0 +1,235 @@
+"""An agent under meta-training: beside it a value function, which only the meta-gradient sees.
+
+The update rule is to be judged by the returns of the agents that it makes. A policy gradient of an
+updated agent's returns, with advantages of a critic that learns along, is differentiated through
+the updates to the rule (Oh et al. 2020, arXiv:2007.08794, eq. 4 and section 3.3).
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metarl.core.errors import check_positive, check_range
+from metarl.core.keys import split_named
+from metarl.core.numerics import standardise
+from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.envs.spaces import Discrete
+from metarl.inner.rule_agent import RuleAgent, RuleAgentLog, RuleAgentState
+from metarl.networks.heads import Heads, HeadsConfig
+from metarl.rl.distributions import Categorical
+from metarl.rl.losses import value_loss
+from metarl.rl.returns import Advantages, generalised_advantages
+from metarl.rl.trajectory import Trajectory
+from metarl.rules.update_rule import LOGITS, Outputs
+from metarl.tasks.lifetimes import TimedTask
+
+_VALUE = "value"
+_PREDICTION = "prediction"
+
+
+@dataclass(frozen=True)
+class MetaObjectiveConfig:
+    """The meta-loss of an updated agent, and the critic that it needs.
+
+    Attributes:
+      gamma: discount.
+      gae_lambda: trace decay of the advantages.
+      policy_entropy: beta_0, bonus for the entropy of updated policies.
+      prediction_entropy: beta_1, bonus for the entropy of updated predictions.
+      policy_target: beta_2, weight of the squared policy targets.
+      prediction_target: beta_3, weight of the squared prediction targets.
+      critic_learning_rate: of the critic's Adam.
+      critic_steps: gradient steps of the critic on each rollout.
+      critic: shape of the critic's network.
+
+    Reference: Oh et al. 2020, arXiv:2007.08794, eq. 6 and table 3.
+    """
+
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    policy_entropy: float = 0.05
+    prediction_entropy: float = 1e-3
+    policy_target: float = 5e-3
+    prediction_target: float = 1e-3
+    critic_learning_rate: float = 0.02
+    critic_steps: int = 4
+    critic: HeadsConfig = field(default_factory=lambda: HeadsConfig(hidden=()))
+
+    def __post_init__(self) -> None:
+        check_range(0.0, 1.0, gamma=self.gamma, gae_lambda=self.gae_lambda)
+        check_range(
+            0.0,
+            float("inf"),
+            policy_entropy=self.policy_entropy,
+            prediction_entropy=self.prediction_entropy,
+            policy_target=self.policy_target,
+            prediction_target=self.prediction_target,
+        )
+        check_positive(
+            critic_learning_rate=self.critic_learning_rate, critic_steps=self.critic_steps
+        )
+
+
+class MetaAgentState(NamedTuple):
+    """An agent, its critic, and the highest return of an episode so far."""
+
+    agent: RuleAgentState
+    critic: PyTree
+    critic_opt: optax.OptState
+    best_return: Array
+
+
+class MetaAgentLog(NamedTuple):
+    """Record of one update; scalars.
+
+    Attributes:
+      agent: the agent's own record.
+      entropy: of the updated agent's policy and prediction, by output.
+      value_error: mean squared error of the critic before it learnt from the rollout.
+    """
+
+    agent: RuleAgentLog
+    entropy: dict[str, Array]
+    value_error: Array
+
+
+@dataclass(frozen=True)
+class MetaAgent:
+    """The learner that `Truncation` lives with; `exam` is its meta-loss.
+
+    Attributes:
+      agent: the agent and its update rule.
+      config: of the meta-loss.
+    """
+
+    agent: RuleAgent
+    config: MetaObjectiveConfig
+
+    @cached_property
+    def critic(self) -> Heads:
+        """The critic's network."""
+        space = self.agent.env.observation_space
+        states = space.n if isinstance(space, Discrete) else None
+        return Heads(self.config.critic, ((_VALUE, ()),), len(space.shape), states)
+
+    @cached_property
+    def critic_optimizer(self) -> optax.GradientTransformation:
+        """Of the critic."""
+        return optax.adam(self.config.critic_learning_rate)
+
+    def init(self, key: Key, theta: Theta, task: TimedTask) -> MetaAgentState:
+        """Starts a life: new agent, new critic."""
+        key_agent, key_critic = split_named(key, "agent", "critic")
+        agent = self.agent.init(key_agent, theta, task)
+        critic = self.critic.init(key_critic, agent.obs)["params"]
+        opt_state = self.critic_optimizer.init(critic)
+        return MetaAgentState(agent, critic, opt_state, jnp.float32(-jnp.inf))
+
+    def step(
+        self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState
+    ) -> tuple[MetaAgentState, MetaAgentLog]:
+        """One update of the agent, and of the critic on the same rollout."""
+        length = self.agent.config.rollout_length
+        agent, trajectory = self.agent.collect(key, task, state.agent, length)
+        agent, loss, rule_log = self.agent.learn(theta, task, agent, trajectory)
+        log = self.agent.record(trajectory, loss, rule_log)
+        updated = self.agent.apply(agent.params, trajectory.obs)
+        state, value_error = self._observe(state._replace(agent=agent), trajectory)
+        return state, MetaAgentLog(log, _entropies(updated), value_error)
+
+    def exam(
+        self,
+        key: Key,
+        theta: Theta,
+        task: TimedTask,
+        state: MetaAgentState,
+        logs: MetaAgentLog,
+    ) -> tuple[Array, MetaAgentState, dict[str, Array]]:
+        """Acts with the updated agent; the meta-loss, minus its returns plus regularisers.
+
+        `-mean(log pi(a|s) A) - b0 H(pi) - b1 H(y) + b2 mean(pi_hat^2) + b3 mean(|y_hat|^2)`, with
+        advantages standardised over the rollout, entropies and sizes averaged over the K updates.
+        """
+        del theta
+        length = self.agent.config.rollout_length
+        agent, trajectory = self.agent.collect(key, task, state.agent, length)
+        advantages = self.advantages(state.critic, trajectory).advantages
+        policy = Categorical(self.agent.apply(agent.params, trajectory.obs)[LOGITS])
+        # Both factors are [T, B]: a stray axis would erase the credit of single steps.
+        gain = jnp.mean(policy.log_prob(trajectory.action) * standardise(advantages))
+        loss = -gain + self._regulariser(logs)
+        state, value_error = self._observe(state._replace(agent=agent), trajectory)
+        log = {
+            "reward": jnp.mean(trajectory.reward),
+            "value_error": value_error,
+            "policy_entropy": jnp.mean(logs.entropy[LOGITS]),
+            **{name: jnp.mean(value) for name, value in logs.agent.rule.items()},
+        }
+        return loss, state, log
+
+    def advantages(self, critic: PyTree, trajectory: Trajectory) -> Advantages:
+        """Advantages and value targets by the critic, `[T, B]`; constants."""
+        v_tm1 = self.value(critic, trajectory.obs)
+        v_t = self.value(critic, trajectory.next_obs)
+        return jax.lax.stop_gradient(
+            generalised_advantages(
+                trajectory.reward,
+                v_tm1,
+                v_t,
+                trajectory.terminated.astype(v_t.dtype),
+                trajectory.done.astype(v_t.dtype),
+                self.config.gamma,
+                self.config.gae_lambda,
+            )
+        )
+
+    def value(self, critic: PyTree, obs: Array) -> Array:
+        """The critic's values `[...]`."""
+        outputs: Any = self.critic.apply({"params": critic}, obs)
+        return outputs[_VALUE]
+
+    def _observe(
+        self, state: MetaAgentState, trajectory: Trajectory
+    ) -> tuple[MetaAgentState, Array]:
+        """Lets the critic learn from a rollout, and keeps the best return seen."""
+        targets = self.advantages(state.critic, trajectory).targets
+
+        def loss(critic: PyTree) -> Array:
+            value = self.value(critic, trajectory.obs)
+            return jnp.mean(value_loss(value, targets, value))
+
+        def descend(carry: PyTree, _: None) -> tuple[PyTree, Array]:
+            critic, opt_state = carry
+            error, gradient = jax.value_and_grad(loss)(critic)
+            updates, opt_state = self.critic_optimizer.update(gradient, opt_state, critic)
+            return (optax.apply_updates(critic, updates), opt_state), 2.0 * error
+
+        (critic, opt_state), errors = jax.lax.scan(
+            descend, (state.critic, state.critic_opt), None, self.config.critic_steps
+        )
+        ended = jnp.where(trajectory.done, trajectory.episode_return, -jnp.inf)
+        best = jnp.maximum(state.best_return, jnp.max(ended))
+        return MetaAgentState(state.agent, critic, opt_state, best), errors[0]
+
+    def _regulariser(self, logs: MetaAgentLog) -> Array:
+        config = self.config
+        terms = {
+            "policy_target_square": config.policy_target,
+            "prediction_target_square": config.prediction_target,
+        }
+        rule = logs.agent.rule
+        total = sum(weight * jnp.mean(rule[name]) for name, weight in terms.items() if name in rule)
+        total -= config.policy_entropy * jnp.mean(logs.entropy[LOGITS])
+        if _PREDICTION in logs.entropy:
+            total -= config.prediction_entropy * jnp.mean(logs.entropy[_PREDICTION])
+        return jnp.asarray(total)
+
+
+def _entropies(outputs: Outputs) -> dict[str, Array]:
+    """Mean entropy of the policy and, where there is one, of the prediction, in nats."""
+    names = [name for name in (LOGITS, _PREDICTION) if name in outputs]
+    return {name: jnp.mean(Categorical(outputs[name]).entropy()) for name in names}

@@ -1,0 +1,148 @@
+"""Truncated backpropagation on a learner whose meta-gradient is known in closed form."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarl.core.contracts import Truncation
+from metarl.core.errors import ConfigError
+from metarl.core.mesh import Layout, make_mesh, on_mesh
+from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropConfig
+
+from .toys import GradientDescent
+
+N, K, LIFE = 6, 3, 7
+THETA = 0.2
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Hands out tasks `1, 2, 3, ...` in order and remembers what it was told."""
+
+    tasks: Any = field(default=None)
+
+    def init(self, key):
+        return {"next": jnp.float32(1), "reports": jnp.int32(0), "total": jnp.float32(0)}
+
+    def draw(self, key, state, wanted):
+        number = state["next"] + jnp.cumsum(wanted) - wanted
+        return number, jnp.int32(number), {**state, "next": state["next"] + jnp.sum(wanted)}
+
+    def report(self, state, tickets, scores, ended):
+        return {
+            **state,
+            "reports": state["reports"] + jnp.sum(ended),
+            "total": state["total"] + jnp.sum(jnp.where(ended, scores, 0.0)),
+        }
+
+
+def exam(key, theta, task, state, logs):
+    """The last loss; twice, to see that state and logs both carry the gradient."""
+    del key, theta
+    return 0.5 * (state - task) ** 2 + logs[-1], state, {"distance": jnp.abs(state - task)}
+
+
+def estimator(layout=None, score=None, **settings):
+    truncation = Truncation(GradientDescent(), K, lambda task: jnp.int32(LIFE), exam)
+    config = TruncatedBackpropConfig(**{"lives": N, "stagger": False, **settings})
+    return TruncatedBackprop(config, truncation, Recorder(), layout or Layout(), score)
+
+
+def closed_form(x, task, theta):
+    """`x_K - task = (1 - theta)^K (x - task)`; the exam is its square."""
+    distance = (1 - theta) ** K * (x - task)
+    gradient = -2 * K * (1 - theta) ** (2 * K - 1) * (x - task) ** 2
+    return distance**2, gradient, task + distance
+
+
+@pytest.mark.parametrize("rematerialise", [True, False])
+@pytest.mark.parametrize(("devices", "chunk"), [(1, None), (1, 4), (2, None), (2, 2)])
+def test_gradients_losses_and_states_go_on(key, devices, chunk, rematerialise):
+    found = estimator(Layout(devices, chunk), rematerialise=rematerialise)
+    mesh = make_mesh(devices)
+    theta = jnp.float32(THETA)
+    state = on_mesh(lambda key: found.init(key, theta), mesh)(key)
+    step = on_mesh(lambda key, state: found.estimate(key, theta, state), mesh)
+    x, task = np.ones(N), np.arange(1.0, N + 1)
+    for _ in range(2):
+        estimate, state = step(key, state)
+        losses, gradients, x = closed_form(x, task, THETA)
+        # A dozen rounded operations on numbers up to 40.
+        np.testing.assert_allclose(estimate.losses, losses, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(estimate.gradient, np.mean(gradients), rtol=1e-5)
+        np.testing.assert_allclose(state.lives.state, x, rtol=1e-5)
+    np.testing.assert_array_equal(state.lives.age, 2 * K)
+    np.testing.assert_array_equal(state.lives.task, task)
+
+
+def test_lives_that_are_over_are_reported_and_replaced(key):
+    theta = jnp.float32(THETA)
+    # The state tells how far the life came, the task who it was.
+    found = estimator(score=lambda key, theta, task, state: task)
+    state = found.init(key, theta)
+    step = jax.jit(lambda state: found.estimate(key, theta, state)[1])
+    for _ in range(2):
+        state = step(state)
+    assert state.curriculum["reports"] == 0
+    state = step(state)  # age 9 >= 7
+    assert state.curriculum["reports"] == N
+    assert state.curriculum["total"] == sum(range(1, N + 1))
+    np.testing.assert_array_equal(state.lives.task, np.arange(N + 1, 2 * N + 1))
+    np.testing.assert_array_equal(state.lives.state, np.ones(N))
+    np.testing.assert_array_equal(state.lives.age, np.zeros(N))
+
+
+def test_only_ended_lives_are_scored(key):
+    """The score would be NaN for anyone else, and its sum shows it."""
+    theta = jnp.float32(THETA)
+    found = estimator(score=lambda key, theta, task, state: task, score_chunk=2)
+    state = found.init(key, theta)
+    ages = jnp.array([0, 5, 0, 4, 0, 0])
+    state = state._replace(lives=state.lives._replace(age=ages))
+    state = jax.jit(lambda state: found.estimate(key, theta, state)[1])(state)
+    assert state.curriculum["reports"] == 2
+    assert state.curriculum["total"] == 2 + 4
+    np.testing.assert_array_equal(state.lives.task, [1, 7, 3, 8, 5, 6])
+
+
+def test_first_ends_are_spread(key):
+    found = estimator(stagger=True, lives=200)
+    ends = np.asarray(found.init(key, jnp.float32(THETA)).lives.end)
+    assert set(ends) == set(range(1, LIFE + 1))
+    # Uniform: four standard errors of the mean of 200.
+    assert abs(ends.mean() - (LIFE + 1) / 2) < 4 * np.sqrt((LIFE**2 - 1) / 12 / 200)
+
+
+def test_a_life_that_diverges_is_replaced_and_gives_no_gradient(key):
+    found = estimator(Layout(chunk=1))
+    theta = jnp.float32(THETA)
+    state = found.init(key, theta)
+    broken = state.lives.state.at[2].set(jnp.nan)
+    state = state._replace(lives=state.lives._replace(state=broken))
+    estimate, state = jax.jit(lambda state: found.estimate(key, theta, state))(state)
+    kept = np.delete(np.arange(1.0, N + 1), 2)
+    np.testing.assert_allclose(
+        estimate.gradient, np.mean(closed_form(np.ones(N - 1), kept, THETA)[1]), rtol=1e-5
+    )
+    assert estimate.diverged == 1
+    assert np.isfinite(estimate.losses).all()
+    assert state.lives.age[2] == 0
+    assert state.lives.task[2] == N + 1
+
+
+def test_memory_does_not_grow_with_the_lifetime():
+    """It is that of K steps; the lifetime is a number, and no shape."""
+    found = estimator()
+    state = jax.eval_shape(lambda key: found.init(key, jnp.float32(THETA)), jax.random.key(0))
+    sizes = {leaf.shape for leaf in jax.tree.leaves(state.lives)}
+    assert sizes == {(N,)}
+
+
+@pytest.mark.parametrize("bad", [{"lives": 0}, {"score_chunk": 0}])
+def test_refused(bad):
+    with pytest.raises(ConfigError, match="must be positive"):
+        TruncatedBackpropConfig(**bad)
