@@ -148,6 +148,11 @@ class RunDirectory:
         """The log of metrics."""
         return MetricsLog(self.path / "metrics.jsonl")
 
+    @property
+    def observations(self) -> MetricsLog:
+        """The log of what a problem shows of itself at every checkpoint, if anything."""
+        return MetricsLog(self.path / "observations.jsonl")
+
     def checkpoints(self, keep: int = 3) -> Checkpoints:
         """The checkpoints, of which the newest `keep` are kept."""
         return Checkpoints(self.path / "checkpoints", keep)

@@ -3,7 +3,6 @@
 evosax is imported when a strategy is made, not before: it is slow to import.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,27 +12,24 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.contracts import Evaluation
-from metarl.core.errors import ConfigError, check_choice, check_positive
+from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
 from metarl.core.keys import named, split_named
-from metarl.core.shaping import centered_rank, replace_diverged
+from metarl.core.shaping import replace_diverged, shaped_mean
 from metarl.core.trees import all_finite, normal_like, where
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.outer.protocol import MetaLog
 from metarl.outer.stable import cast_like, strongly_typed
+from metarl.outer.strategies import (
+    argument_names,
+    has_mean,
+    parameter_names,
+    settings_taken,
+    std_init,
+    strategy_class,
+)
 
-_PICKLED = "its weights are a pickle, which this library never reads"
-_SEVERAL = "it searches from several means at once, so there is no one theta"
-UNUSABLE: Mapping[str, str] = {
-    "CMAAnchoredLES": _PICKLED,
-    "EvoTF_ES": _PICKLED,
-    "LES": _PICKLED,
-    "LGA": _PICKLED,
-    "SV_CMA_ES": _SEVERAL,
-    "SV_Open_ES": _SEVERAL,
-}
-"""evosax's strategies that are refused, and why."""
-
-_OWN_ARGUMENTS = frozenset({"self", "population_size", "solution", "metrics_fn"})
+SHAPINGS = ("centered_rank", "none", "z_score")
+"""Shapings that do not need to know which members are a pair."""
 
 
 class EvosaxState(NamedTuple):
@@ -54,10 +50,13 @@ class EvosaxMetaOptimizer:
     Attributes:
       strategy: evosax's name, such as `Open_ES`, `SNES`, `CMA_ES`, `PGPE`, `SimpleGA`.
       population: P, members of a generation.
-      evaluate: `(key, thetas [P, ...]) -> Evaluation`, or losses `[P]`; smaller is better. With
-        several unrolls the strategy is told the mean over unrolls of each one's centred ranks.
+      evaluate: `(key, thetas [P, ...]) -> Evaluation`, or losses `[P]`; smaller is better.
       std: initial spread of the search; None = the strategy's own (1 for a population's start).
       learning_rate: of Adam on the mean, for strategies that take an optimizer; None = their own.
+      decay: factor on `learning_rate` after every generation.
+      shaping: of each unroll's losses before the strategy is told their mean, a name of `SHAPINGS`.
+        The losses of a single unroll are told as they are: strategies shape them themselves, and
+        those that remember their best compare over generations.
       options: further arguments of the strategy's constructor, or fields of its parameters.
 
     Raises:
@@ -69,12 +68,14 @@ class EvosaxMetaOptimizer:
     evaluate: Callable[[Key, PyTree], Evaluation | Array]
     std: float | None = None
     learning_rate: float | None = None
+    decay: float = 1.0
+    shaping: str = "centered_rank"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.strategy in UNUSABLE:
-            raise ConfigError(f"{self.strategy} cannot be used: {UNUSABLE[self.strategy]}.")
-        check_choice("evosax strategy", self.strategy, strategies())
+        strategy_class(self.strategy)
+        check_choice("shaping", self.shaping, SHAPINGS)
+        check_range(1e-6, 1.0, decay=self.decay)
         check_positive(population=self.population, std=self.std, learning_rate=self.learning_rate)
         # Made once for nothing, so that bad settings are refused here and not while compiling; with
         # more dimensions than any option is likely to ask for.
@@ -85,7 +86,7 @@ class EvosaxMetaOptimizer:
         theta = strongly_typed(theta)
         strategy, params = self._make(theta)
         key_init, key_start, key_evaluate = split_named(key, "init", "start", "evaluate")
-        if _has_mean(strategy):
+        if has_mean(strategy):
             start: tuple[PyTree, ...] = (theta,)
         else:
             members = self._first_population(key_start, theta)
@@ -134,7 +135,7 @@ class EvosaxMetaOptimizer:
             evaluation = Evaluation(evaluation[None])
         losses, diverged = replace_diverged(evaluation.losses)
         one = losses.shape[0] == 1
-        fitness = losses[0] if one else jnp.mean(centered_rank(losses), axis=0)
+        fitness = losses[0] if one else shaped_mean(losses, self.shaping)
         return fitness, evaluation._replace(losses=losses), diverged
 
     def _first_population(self, key: Key, theta: Theta) -> PyTree:
@@ -150,7 +151,7 @@ class EvosaxMetaOptimizer:
 
     def _make(self, theta: Theta) -> tuple[Any, Any]:
         """Makes the strategy for thetas shaped like this one, and its parameters."""
-        kind = strategies()[self.strategy]
+        kind = strategy_class(self.strategy)
         constructor, parameters = self._sorted_settings(kind)
         # Constants, also where this is called while a program is being traced.
         with jax.ensure_compile_time_eval():
@@ -163,47 +164,29 @@ class EvosaxMetaOptimizer:
                     f"{self.strategy} refuses population={self.population} with "
                     f"{sorted(constructor) or 'no options'}: {error}"
                 ) from error
-            fields = params.__dataclass_fields__
-            if self.std is not None and "std_schedule" not in constructor:
-                if "std_init" in fields:
-                    parameters.setdefault("std_init", self.std)
-                elif _has_mean(strategy):
-                    raise ConfigError(f"{self.strategy} takes no std, got {self.std}.")
-            arguments = set(_constructor_arguments(kind))
             for name in parameters:
-                check_choice(f"option of {self.strategy}", name, arguments | set(fields))
+                permitted = argument_names(kind) | parameter_names(kind)
+                check_choice(f"option of {self.strategy}", name, permitted)
             return strategy, strongly_typed(params.replace(**parameters))
 
     def _sorted_settings(self, kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Splits the settings into the constructor's and the rest."""
-        arguments = _constructor_arguments(kind)
+        """Splits the settings into the constructor's and those of the parameters."""
+        arguments = argument_names(kind)
         settings = dict(self.options)
+        taken = settings_taken(self.strategy)
+        for name, value in (("std", self.std), ("learning_rate", self.learning_rate)):
+            if value is not None and name not in taken:
+                raise ConfigError(f"{self.strategy} takes no {name}, got {value}.")
         if self.std is not None and "std_schedule" in arguments:
             settings.setdefault("std_schedule", optax.constant_schedule(self.std))
+        elif self.std is not None and "std_init" in parameter_names(kind):
+            settings.setdefault("std_init", std_init(self.strategy, self.std))
         if self.learning_rate is not None:
-            if "optimizer" not in arguments:
-                raise ConfigError(
-                    f"{self.strategy} takes no learning_rate, got {self.learning_rate}."
-                )
-            settings.setdefault("optimizer", optax.adam(self.learning_rate))
+            rate = optax.exponential_decay(self.learning_rate, 1, self.decay)
+            settings.setdefault("optimizer", optax.adam(rate))
         constructor = {name: value for name, value in settings.items() if name in arguments}
         return constructor, {k: v for k, v in settings.items() if k not in constructor}
 
 
-def strategies() -> dict[str, Any]:
-    """Returns evosax's classes by name, without those that cannot be used here."""
-    from evosax.algorithms import algorithms
-
-    return {name: kind for name, kind in algorithms.items() if name not in UNUSABLE}
-
-
-def _constructor_arguments(kind: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.__init__).parameters) - _OWN_ARGUMENTS
-
-
-def _has_mean(strategy: Any) -> bool:
-    return hasattr(strategy, "get_mean")
-
-
 def _representative(strategy: Any, state: PyTree) -> Theta:
-    return strategy.get_mean(state) if _has_mean(strategy) else strategy.get_best_solution(state)
+    return strategy.get_mean(state) if has_mean(strategy) else strategy.get_best_solution(state)

@@ -6,7 +6,8 @@ import pytest
 from metarl.core.contracts import Evaluation
 from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout, make_mesh, on_mesh
-from metarl.outer.evosax import EvosaxMetaOptimizer, strategies
+from metarl.outer.evosax import EvosaxMetaOptimizer
+from metarl.outer.strategies import strategies
 
 MINIMUM = {"a": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([[0.3, -0.7]])}
 START = {"a": jnp.zeros(3), "b": jnp.zeros((1, 2))}
@@ -126,9 +127,35 @@ def test_several_unrolls_count_alike_and_are_reported():
         return Evaluation(jnp.stack([first, second]), {"steps": jnp.ones((2, 32))})
 
     theta, log = run(EvosaxMetaOptimizer("CMA_ES", 32, two, std=0.5), 250)
+    # From 2 away at the start; ranks lose their meaning where losses differ by rounding only.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-2), theta, MINIMUM)
     assert log.unroll_losses.shape == (250, 2, 32)
     assert log.summary["steps"].shape == (250, 2, 32)
+
+
+@pytest.mark.parametrize("shaping", ["none", "z_score"])
+def test_several_unrolls_are_told_as_shaped(shaping):
+    losses = jnp.array([[1.0, 5.0, 2.0, 2.0], [300.0, 100.0, 500.0, 100.0]])
+    optimizer = EvosaxMetaOptimizer("SNES", 4, lambda *_: Evaluation(losses), shaping=shaping)
+    told, _, _ = optimizer._score(jax.random.key(0), START)
+    rows = np.asarray(losses, np.float64)
+    if shaping == "z_score":
+        rows = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
+    # A dozen float32 operations on numbers that are relatively far apart.
+    eps = 12 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(told, rows.mean(axis=0), rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.01])
+def test_the_learning_rate_decays_every_generation(decay):
+    optimizer = EvosaxMetaOptimizer("Open_ES", 8, evaluate, std=0.1, learning_rate=0.1, decay=decay)
+    _, log = run(optimizer, 2)
+    # Adam's first step is the rate in each of the five dimensions, less its epsilon of 1e-8 beside
+    # gradients of about 1; the second at most the rate of then.
+    np.testing.assert_allclose(log.update_norm[0], 0.1 * np.sqrt(5), rtol=1e-5)
+    assert 0 < log.update_norm[1] < 0.1 * decay * np.sqrt(5) * 1.001
+    # Without decay it is of the first one's size, so the bound above tells the two apart.
+    assert decay < 1 or log.update_norm[1] > 0.02
 
 
 @pytest.mark.parametrize("name", ["SNES", "SimpleGA"])
@@ -165,6 +192,8 @@ def test_options_reach_the_constructor_and_the_parameters():
         ({"strategy": "Open_ES", "population": 7}, "population=7"),
         ({"strategy": "Open_ES", "population": -8}, "population must be positive"),
         ({"strategy": "Open_ES", "std": 0.0}, "std must be positive"),
+        ({"strategy": "SNES", "shaping": "win_loss"}, "Unknown shaping 'win_loss'"),
+        ({"strategy": "SNES", "decay": 1.5}, "decay must lie in"),
         ({"strategy": "RandomSearch"}, "sampling_fn"),
         ({"strategy": "LES"}, "pickle"),
         ({"strategy": "SV_CMA_ES"}, "no one theta"),
