@@ -28,7 +28,7 @@ QUICK = EvolveRuleConfig(
     ),
     rule=LearnedDriftConfig(),
     es=FullESConfig(population=32, sigma=0.05),
-    outer=OuterConfig(generations=40, learning_rate=0.02),
+    outer=OuterConfig(generations=40),
     evaluation=EvaluationConfig(
         envs=("gymnax/Acrobot-v1", "gymnax/Catch-bsuite", "gymnax/Breakout-MinAtar"),
         learner="same",
@@ -50,7 +50,7 @@ BREAKOUT = replace(
     CARTPOLE,
     task=TaskConfig(envs=("gymnax/Breakout-MinAtar",)),
     es=FullESConfig(population=32, sigma=0.05),
-    outer=OuterConfig(generations=24, learning_rate=0.02),
+    outer=OuterConfig(generations=24),
     evaluation=EvaluationConfig(
         envs=("gymnax/Asterix-MinAtar",), learner="same", steps=51_200, seeds=8
     ),

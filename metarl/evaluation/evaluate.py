@@ -1,12 +1,12 @@
-"""Training agents with several rules on one environment, side by side.
+"""Training agents of several kinds on one environment, side by side.
 
-All rules share one compiled program and the same random numbers (initial networks, environments,
-minibatch orders), so that their difference is the rule's.
+All get the same random numbers (initial networks, environments, minibatch orders), so that their
+difference is that of the rules.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +19,10 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.core.types import Array, Key, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
+from metarl.evaluation.contenders import Contender, groups, stacked_thetas
 from metarl.evaluation.results import EnvironmentResult
-from metarl.inner.ppo import PPO
-from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rollout import rollout
-from metarl.inner.scores import MeanReturnLoss, PPOLog, mean_return
-from metarl.rules.bank import BankTheta, bank
-from metarl.rules.protocol import Rule
-from metarl.tasks.environments import FixedTask
+from metarl.inner.scores import EpisodeLog, MeanReturnLoss, mean_return
 
 SCORE_WINDOW = 0.1
 """A score is the mean return of the episodes that ended in this last fraction of training."""
@@ -35,41 +31,36 @@ _CURVE_POINTS = 50
 _RANDOM_ENVS, _RANDOM_STEPS = 64, 1024
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A rule with its meta-parameters.
+class _Record(NamedTuple):
+    """What is kept of every update of every agent, `[contenders, S, K]`."""
 
-    Attributes:
-      rule: the drift.
-      theta: its meta-parameters; `()` for one that is written down.
-    """
-
-    rule: Rule
-    theta: Theta = ()
+    return_sum: Array
+    episodes: Array
+    running_return: Array
+    finite: Array
 
 
 def evaluate(
     env: Environment,
     contenders: Mapping[str, Contender],
-    config: PPOConfig,
     seeds: int,
     key: Key,
     held_out: bool = False,
     layout: Layout | None = None,
 ) -> EnvironmentResult:
-    """Trains `seeds` agents with every contender on `env`.
+    """Trains `seeds` agents of every contender on `env`.
 
     Args:
       env: unbatched environment, without autoreset.
-      contenders: name -> rule; all get the same settings and random numbers.
-      config: settings of the learner.
-      seeds: S, agents a rule.
+      contenders: name -> agent; all get the same random numbers.
+      seeds: S, agents a contender.
       key: randomness of everything.
       held_out: whether the learned contenders have never seen this environment.
       layout: how seeds are laid over devices; default: every device of this machine.
 
     Returns:
-      Learning curves and final scores.
+      Learning curves and final scores. The points of the curves are those of the contender with the
+      fewest updates.
 
     Raises:
       ConfigError: no contender, or no seed.
@@ -80,57 +71,85 @@ def evaluate(
     started = time.monotonic()
     layout = layout or Layout(devices=min(len(jax.devices()), seeds))
     key_train, key_random = split_named(key, "train", "random")
-    program = _training_program(env, contenders, config, layout)
-    thetas = tuple(contender.theta for contender in contenders.values())
-    logs = jax.device_get(program(jax.random.split(key_train, seeds), thetas))
-    random_score = float(random_return(key_random, env))
-    names = list(contenders)
-    curves = {name: _curve(jax.tree.map(lambda x, i=i: x[i], logs)) for i, name in enumerate(names)}
-    scores = np.asarray(jax.vmap(jax.vmap(lambda log: mean_return(log, SCORE_WINDOW)))(logs))
+    keys = jax.random.split(key_train, seeds)
+    records: dict[str, _Record] = {}
+    for group in groups(contenders):
+        records |= _train(group, keys, layout)
+    scores = {name: np.asarray(_scores(records[name])) for name in contenders}
+    ends = _interval_ends(contenders)
+    settings = [contender.settings for contender in contenders.values()]
+    alike = all(entry == settings[0] for entry in settings)
     return EnvironmentResult(
         env=env.name,
-        steps=_interval_ends(config.updates) * config.batch_size,
-        curves=curves,
-        scores={name: scores[i] for i, name in enumerate(names)},
-        random_score=random_score,
+        steps=ends,
+        curves={
+            name: _curve(records[name], np.round(ends / contender.batch_size).astype(int))
+            for name, contender in contenders.items()
+        },
+        scores=scores,
+        random_score=float(random_return(key_random, env)),
         held_out=held_out,
-        settings=asdict(config),
+        settings=settings[0] if alike else dict(zip(contenders, settings, strict=True)),
         seconds=time.monotonic() - started,
-        diverged={name: int(np.sum(~np.isfinite(scores[i]))) for i, name in enumerate(names)},
+        diverged={name: int(np.sum(~np.isfinite(score))) for name, score in scores.items()},
     )
 
 
+def _train(group: Mapping[str, Contender], keys: Key, layout: Layout) -> dict[str, _Record]:
+    """Lives `keys [S]` lives of every contender of a group that shares its learner."""
+    program = _training_program(next(iter(group.values())), len(group), layout)
+    records = jax.device_get(program(keys, stacked_thetas(group)))
+    return {name: jax.tree.map(lambda x, i=i: x[i], records) for i, name in enumerate(group)}
+
+
 def _training_program(
-    env: Environment, contenders: Mapping[str, Contender], config: PPOConfig, layout: Layout
-) -> Callable[[Key, tuple[Theta, ...]], PPOLog]:
-    """Compiles `(keys [S], thetas) -> logs [rules, S, K]`.
+    contender: Contender, contenders: int, layout: Layout
+) -> Callable[[Key, Theta], _Record]:
+    """Compiles `(keys [S], thetas [contenders, ...]) -> records [contenders, S, K]`.
 
     Thetas are arguments, so that the compilation cache knows the program of another run's thetas.
     """
-    learner = PPO(env, config, bank([c.rule for c in contenders.values()]))
-    task = env.default_params
-    unroll = Unroll(FixedTask(task), learner, config.updates, MeanReturnLoss(SCORE_WINDOW))
+    tasks = contender.tasks
+    loss = MeanReturnLoss(SCORE_WINDOW)
+    unroll = Unroll(tasks, contender.learner, contender.updates, loss)
 
-    def train(keys: Key, thetas: tuple[Theta, ...]) -> PPOLog:
-        def one(index: Array) -> PPOLog:
-            theta = BankTheta(index, thetas)
-            return layout.spread(lambda key: unroll.run(key, theta, task)[1])(keys)
+    def live(key: Key, theta: Theta) -> _Record:
+        log = unroll.run(key, theta, tasks.sample(named(key, "task")))[1]
+        return _Record(log.return_sum, log.episodes, log.running_return, log.finite)
 
-        return jax.lax.map(one, jnp.arange(len(thetas)))
+    def train(keys: Key, thetas: Theta) -> _Record:
+        def one(number: Array) -> _Record:
+            theta = jax.tree.map(lambda x: x[number], thetas)
+            return layout.spread(lambda key: live(key, theta))(keys)
+
+        return jax.lax.map(one, jnp.arange(contenders))
 
     return on_mesh(train, make_mesh(layout.devices))
 
 
-def _interval_ends(updates: int) -> np.ndarray:
-    points = min(_CURVE_POINTS, updates)
-    return np.round(np.linspace(0, updates, points + 1)[1:]).astype(int)
+def _scores(record: _Record) -> Array:
+    return jax.vmap(lambda log: mean_return(log, SCORE_WINDOW))(record)
 
 
-def _curve(log: PPOLog) -> np.ndarray:
-    """Mean return of the episodes that ended in each interval, `[S, K] -> [S, points]`."""
-    edges = np.concatenate([[0], _interval_ends(log.episodes.shape[1])])
-    sums = np.add.reduceat(np.asarray(log.return_sum, np.float64), edges[:-1], axis=1)
-    episodes = np.add.reduceat(np.asarray(log.episodes, np.float64), edges[:-1], axis=1)
+def _interval_ends(contenders: Mapping[str, Contender]) -> np.ndarray:
+    """Environment steps at the points of all curves."""
+    coarsest = min(contenders.values(), key=lambda contender: contender.updates)
+    points = min(_CURVE_POINTS, coarsest.updates)
+    ends = np.round(np.linspace(0, coarsest.updates, points + 1)[1:]).astype(int)
+    return ends * coarsest.batch_size
+
+
+def _curve(log: EpisodeLog, ends: np.ndarray) -> np.ndarray:
+    """Mean return of the episodes that ended in each interval, `[S, K] -> [S, points]`.
+
+    Args:
+      log: leaves `[S, K]`.
+      ends: number of updates at the end of each interval, increasing.
+    """
+    edges = np.concatenate([[0], ends[:-1]])
+    kept = slice(None, ends[-1])
+    sums = np.add.reduceat(np.asarray(log.return_sum, np.float64)[:, kept], edges, axis=1)
+    episodes = np.add.reduceat(np.asarray(log.episodes, np.float64)[:, kept], edges, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(episodes > 0, sums / episodes, np.nan)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -33,6 +33,14 @@ PART = "of which "
 _SYMBOLS = {"better": "▲ better", "worse": "▼ worse", "undecided": "● no clear difference"}
 
 
+class Picture(NamedTuple):
+    """A further figure of a report."""
+
+    figure: Figure
+    title: str
+    caption: str
+
+
 @dataclass(frozen=True)
 class ReportInputs:
     """Everything a report is made of. Any part may be empty: the report then says so.
@@ -52,6 +60,9 @@ class ReportInputs:
       notes: further remarks, such as that the run was stopped early.
       command: how the run was started; default `metarl run <experiment>`.
       learned: name of the learned rule in the results.
+      told: what was learned, in words; for a theta that is no drift.
+      usage: Python that uses the artifact.
+      pictures: further figures by file stem, shown beside what was learned.
     """
 
     title: str
@@ -67,6 +78,9 @@ class ReportInputs:
     notes: Sequence[str] = ()
     command: str = ""
     learned: str = "learned"
+    told: str = "The drift was not tabulated: the run may have ended early."
+    usage: str = ""
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
@@ -76,6 +90,7 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
         figures["drift"] = drift_figure(inputs.grids)
     if inputs.rows:
         figures["training"] = training_figure(inputs.rows)
+    figures |= {name: picture.figure for name, picture in inputs.pictures.items()}
     if inputs.results:
         figures["learning_curves"] = learning_curves_figure(inputs.results)
         figures["scores"] = scores_figure(inputs.results)
@@ -132,8 +147,12 @@ def _verdict(inputs: ReportInputs) -> list[str]:
 
 
 def _learned(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
+    further = [
+        html.figure(pictures[name], picture.title, picture.caption)
+        for name, picture in inputs.pictures.items()
+    ]
     if not inputs.grids:
-        return [html.paragraph("The drift was not tabulated: the run may have ended early.")]
+        return [html.paragraph(inputs.told), *further]
     learned = [grid for grid in inputs.grids if is_learned(grid.name)]
     others = [grid for grid in inputs.grids if not is_learned(grid.name)]
     told = learned or others[:1]
@@ -145,6 +164,7 @@ def _learned(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
     return [
         *(html.paragraph(describe_drift(grid, others if learned else ())) for grid in told),
         html.figure(pictures["drift"], "Drift over ratio and advantage", caption),
+        *further,
     ]
 
 
@@ -234,12 +254,11 @@ def _reproduction(inputs: ReportInputs) -> list[str]:
     parts = [html.code(inputs.command or f"metarl run {inputs.experiment}")]
     if inputs.artifact_path:
         parts += [
-            html.paragraph("Use what was learned in your own loss:"),
-            html.code(
-                "from metarl import rules\n"
-                f"drift = rules.load({str(inputs.artifact_path)!r})  # drift(ratio, advantage)"
-            ),
+            html.paragraph("Train agents with what was learned, beside others:"),
+            html.code(f"metarl eval {inputs.artifact_path} ppo a2c --env gymnax/CartPole-v1"),
         ]
+        if inputs.usage:
+            parts += [html.paragraph("Use it in your own code:"), html.code(inputs.usage)]
     # What the page shows elsewhere is not shown again.
     card = {k: v for k, v in inputs.card.items() if k not in ("config", "versions", "scores")}
     for heading, entries in (

@@ -77,8 +77,9 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
         "eval",
         help="train agents with rules and compare them",
         usage="metarl eval RULE [RULE ...] --env ENV [--env ENV ...] [--seeds N] [--steps N] "
-        "[--json FILE] [--learner.field value ...]",
-        epilog="RULE is ppo, dpo, mdpo, none, the name of a shipped rule, or a .safetensors file.",
+        "[--tune RATE ...] [--json FILE] [--learner.field value ...] [--agent.field value ...]",
+        epilog="RULE is ppo, dpo, mdpo, none, a2c, the name of a shipped rule, a .safetensors "
+        "file, or open:PATH or disco:PATH, the weights that others released.",
         allow_abbrev=False,
     )
     evaluate.add_argument("rules", metavar="RULE", nargs="+", help="rules to compare")
@@ -87,6 +88,10 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--steps", type=int, help="environment steps of each agent")
     evaluate.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
     evaluate.add_argument("--chunk", type=int, help="agents at once on each device (all)")
+    evaluate.add_argument(
+        "--tune", metavar="RATE", type=float, nargs="+", help="choose each rule's learning rate"
+    )
+    evaluate.add_argument("--tune-seeds", type=int, default=4, help="agents a rate (4), others")
     evaluate.add_argument("--json", metavar="FILE", help="write the results there")
     evaluate.set_defaults(takes_overrides=True)
 

@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -14,16 +13,16 @@ from metarl import envs
 from metarl.core.errors import RunError, check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
-from metarl.evaluation.evaluate import Contender, evaluate
+from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.results import EnvironmentResult, save_results
-from metarl.inner.ppo_config import PPOConfig
 from metarl.io.runs import RunDirectory
 from metarl.rules import library
-from metarl.run import claims, evolve, experiments, finish
+from metarl.run import algorithms, claims, evolve, experiments, finish
+from metarl.run.algorithms import Settings
 from metarl.run.build import Evolution, build
 from metarl.run.config import LARGEST_SEED
 from metarl.run.progress import Display, duration
-from metarl.run.settings import settings_for
+from metarl.run.tuning import tuned
 
 
 def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -34,8 +33,9 @@ def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
         experiment = experiments.load(name)
         print(f"  {name:<10} {experiment.description}; presets: {', '.join(experiment.presets)}")
     print("rules (metarl eval RULE --env ENV):")
-    print(f"  written down: {', '.join(library.WRITTEN_DOWN)}")
+    print(f"  written down: {', '.join([*library.WRITTEN_DOWN, *algorithms.HAND_MADE])}")
     print(f"  learned, shipped: {', '.join(library.shipped()) or 'none'}; or a .safetensors file")
+    print(f"  released by others: {', '.join(f'{name}:PATH' for name in algorithms.RELEASED)}")
     print("environments:")
     for name in envs.registered():
         print(f"  {name}")
@@ -60,7 +60,7 @@ def resume(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl resume RUN`."""
     del overrides
     run = RunDirectory.open(options.run)
-    return _advance(run, build(experiments.from_json(run.config)))
+    return _advance(run, build(experiments.read(run)))
 
 
 def _advance(run: RunDirectory, evolution: Evolution) -> int:
@@ -73,7 +73,7 @@ def _advance(run: RunDirectory, evolution: Evolution) -> int:
             with Display(config.outer.generations, len(rows)) as display:
                 display.note(f"run: {run.path}")
                 display.note(
-                    f"{config.lifetimes} lifetimes of {config.learner.updates} updates a "
+                    f"{config.lifetimes} lifetimes of {config.updates} updates a "
                     f"generation, {evolution.layout.devices} {jax.devices()[0].platform} device(s)"
                 )
                 theta = evolve.evolve(run, evolution, display)
@@ -93,22 +93,11 @@ def report(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl report RUN`: from whatever the run has so far."""
     del overrides
     run = RunDirectory.open(options.run)
-    evolution = build(experiments.from_json(run.config))
+    evolution = build(experiments.read(run))
     theta, generation = evolve.latest_theta(run, evolution)
     page = finish.report(run, evolution, theta, finish.measured(run))
     print(f"after generation {generation}: {page}")
     return 0
-
-
-@dataclass(frozen=True)
-class _EvalSettings:
-    """Overrides of `metarl eval`.
-
-    Attributes:
-      learner: the actor-critic, the same for every rule.
-    """
-
-    learner: PPOConfig
 
 
 def evaluate_rules(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -128,31 +117,31 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
     """Yields one `EnvironmentResult` an environment, as it is measured."""
     check_positive(seeds=options.seeds, steps=options.steps, chunk=options.chunk)
     check_range(0, LARGEST_SEED, seed=options.seed)
-    contenders = {name: contender(name) for name in options.rules}
-    names = dict.fromkeys(options.env)
-    jobs = [(envs.make(name), _eval_config(name, options, overrides)) for name in names]
+    found = {name: algorithms.by_name(name) for name in options.rules}
+    jobs = []
+    for name in dict.fromkeys(options.env):
+        env = envs.make(name)
+        settings = _eval_settings(algorithms.default_settings(env, options.steps), overrides)
+        everyone = dict.fromkeys(found, settings)
+        algorithms.contenders(env, found, everyone)  # refuses what does not fit, before any work
+        jobs.append((env, everyone))
     layout = Layout(min(len(jax.devices()), options.seeds), options.chunk)
-    for env, config in jobs:
+    for env, everyone in jobs:
         key = named(jax.random.key(options.seed), f"evaluation {env.name}")
-        yield evaluate(env, contenders, config, options.seeds, key, layout=layout)
+        if options.tune:
+            settings, key_tune = next(iter(everyone.values())), named(key, "tune")
+            everyone = tuned(
+                env, found, settings, options.tune, options.tune_seeds, key_tune, layout
+            )
+        agents = algorithms.contenders(env, found, everyone)
+        yield evaluate(env, agents, options.seeds, key, layout=layout)
 
 
-def contender(name: str) -> Contender:
-    """A rule by its name or path, with its meta-parameters."""
-    rule = library.by_name(name)
-    return Contender(rule, rule.init(jax.random.key(0)))
-
-
-def _eval_config(env: str, options: argparse.Namespace, overrides: list[str]) -> PPOConfig:
-    config = settings_for(env)
-    if options.steps:
-        config = replace(config, total_steps=options.steps)
+def _eval_settings(settings: Settings, overrides: list[str]) -> Settings:
+    """Applies `--learner.field value` and `--agent.field value`."""
     if not overrides:
-        return config
-    settings = tyro.cli(
-        _EvalSettings, prog="metarl eval", default=_EvalSettings(config), args=overrides
-    )
-    return settings.learner
+        return settings
+    return tyro.cli(Settings, prog="metarl eval", default=settings, args=overrides)
 
 
 def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:

@@ -43,19 +43,27 @@ class OuterConfig:
 
     Attributes:
       strategy: `adam` or `sgd` on the estimated gradient, or the name of an evosax strategy
-        (`Open_ES`, `SNES`, `CMA_ES`, `PGPE`, ...), which then samples the population itself.
+        (`Open_ES`, `SNES`, `CMA_ES`, `PGPE`, ...), which then samples the population itself. What
+        such a strategy has no use for is refused unless it has its default value.
       generations: outer steps.
-      learning_rate: of adam and sgd.
-      decay: factor on the learning rate after every generation.
+      learning_rate: of adam and sgd, where None = 0.02; or of Adam on the mean of an evosax
+        strategy, where None = its own step sizes.
+      decay: factor on `learning_rate` after every generation.
+      max_grad_norm: global-norm clipping of the estimated gradient, for adam and sgd; None = off.
     """
 
     strategy: str = "adam"
     generations: int = 20
-    learning_rate: float = 0.02
+    learning_rate: float | None = None
     decay: float = 1.0
+    max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
-        check_positive(generations=self.generations, learning_rate=self.learning_rate)
+        check_positive(
+            generations=self.generations,
+            learning_rate=self.learning_rate,
+            max_grad_norm=self.max_grad_norm,
+        )
         check_range(1e-6, 1.0, decay=self.decay)
 
 
@@ -70,6 +78,7 @@ class EvaluationConfig:
       learner: on held-out environments, `tuned` = the settings that suit each of them (see
         `metarl.run.settings`), or `same` = those of evolution, whatever the environment.
       steps: environment steps of a lifetime on a held-out environment; None = the settings' own.
+      horizons: multiples of the lifetime at which everything is compared once more.
     """
 
     envs: tuple[str, ...] = ()
@@ -77,9 +86,12 @@ class EvaluationConfig:
     seeds: int = 16
     learner: Literal["tuned", "same"] = "tuned"
     steps: int | None = None
+    horizons: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_positive(seeds=self.seeds, steps=self.steps)
+        for horizon in self.horizons:
+            check_positive(horizon=horizon)
         check_choice("evaluation.learner", self.learner, ("tuned", "same"))
         _check_distinct("evaluation.envs", self.envs)
         _check_distinct("evaluation.rules", self.rules)
@@ -144,6 +156,21 @@ class EvolveRuleConfig:
 
     def __post_init__(self) -> None:
         check_range(0, LARGEST_SEED, seed=self.seed)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of the environments of evolution."""
+        return self.task.envs
+
+    @property
+    def lives_at_once(self) -> int:
+        """Lifetimes that are laid out together: those on one environment."""
+        return self.lifetimes // len(self.task.envs)
+
+    @property
+    def updates(self) -> int:
+        """Updates of one lifetime in one generation."""
+        return self.learner.updates
 
     @property
     def lifetimes(self) -> int:

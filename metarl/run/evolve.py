@@ -46,8 +46,11 @@ def evolve(run: RunDirectory, evolution: Evolution, display: Display) -> Theta:
         display.look(rows, config.steps_per_generation)
         generation = until
         if generation % config.loop.checkpoint_every == 0 or generation == config.outer.generations:
+            seen = evolution.problem.observe(state)
+            if seen:
+                run.observations.append({"generation": generation, **seen})
             checkpoints.save(generation, jax.device_get(state), {"generation": generation})
-    return jax.device_get(evolution.meta.theta(state))
+    return jax.device_get(evolution.problem.meta.theta(state))
 
 
 def latest_theta(run: RunDirectory, evolution: Evolution) -> tuple[Theta, int]:
@@ -60,7 +63,7 @@ def latest_theta(run: RunDirectory, evolution: Evolution) -> tuple[Theta, int]:
     restored = run.checkpoints(evolution.config.loop.keep).latest(template)
     if restored is None:
         raise RunError(f"{run.path} has no checkpoint yet: `metarl resume {run.path}`.")
-    return evolution.meta.theta(restored.state), restored.step
+    return evolution.problem.meta.theta(restored.state), restored.step
 
 
 def _restore(run: RunDirectory, evolution: Evolution, display: Display) -> tuple[PyTree, int]:
@@ -72,6 +75,7 @@ def _restore(run: RunDirectory, evolution: Evolution, display: Display) -> tuple
         display.note(f"skipped: {problem}")
     checkpoints.delete_after(generation)
     run.metrics.truncate_after("generation", generation)
+    run.observations.truncate_after("generation", generation)
     if restored is None:
         return evolution.init(evolution.key), 0
     display.note(f"resuming after generation {generation}")
@@ -95,7 +99,9 @@ def _row(
         "env_steps": generation * config.steps_per_generation,
         "seconds": seconds,
     }
-    if len(config.task.envs) > 1 and log.unroll_losses is not None:
+    if len(config.trained_on) > 1 and log.unroll_losses is not None:
         means = 0.0 - np.asarray(log.unroll_losses, np.float64).mean(axis=1)
-        row["fitness_by_env"] = dict(zip(config.task.envs, means.tolist(), strict=True))
+        row["fitness_by_env"] = dict(zip(config.trained_on, means.tolist(), strict=True))
+    if log.summary:
+        row |= {name: float(np.mean(values)) for name, values in log.summary.items()}
     return row

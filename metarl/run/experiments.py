@@ -11,8 +11,9 @@ import tyro
 from cattrs.v import format_exception
 
 from metarl.core.errors import ConfigError, RunError, check_choice
+from metarl.io.runs import RunDirectory
 from metarl.io.strict_json import plain
-from metarl.run.config import EvolveRuleConfig
+from metarl.run.build import RunConfig
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class Experiment:
 
     name: str
     description: str
-    presets: dict[str, EvolveRuleConfig]
+    presets: dict[str, RunConfig]
     default: str
+
+    @property
+    def kind(self) -> type:
+        """The class of its configs."""
+        return type(self.presets[self.default])
 
 
 def names() -> list[str]:
@@ -50,7 +56,7 @@ def load(name: str) -> Experiment:
     return Experiment(name, module.DESCRIPTION, dict(module.PRESETS), module.DEFAULT)
 
 
-def configure(experiment: Experiment, preset: str | None, overrides: list[str]) -> EvolveRuleConfig:
+def configure(experiment: Experiment, preset: str | None, overrides: list[str]) -> RunConfig:
     """Applies `--section.field value` overrides to a preset.
 
     Raises:
@@ -59,27 +65,27 @@ def configure(experiment: Experiment, preset: str | None, overrides: list[str]) 
     """
     name = preset or experiment.default
     check_choice(f"preset of {experiment.name}", name, experiment.presets)
-    return tyro.cli(
-        EvolveRuleConfig,
+    return tyro.cli(  # type: ignore[return-value]
+        experiment.kind,
         prog=f"metarl run {experiment.name}",
         default=experiment.presets[name],
         args=overrides,
     )
 
 
-def to_json(config: EvolveRuleConfig) -> dict[str, Any]:
+def to_json(config: RunConfig) -> dict[str, Any]:
     """Returns the config as nested dicts of JSON values."""
     return asdict(config)
 
 
-def from_json(data: dict[str, Any]) -> EvolveRuleConfig:
-    """Reads what `to_json` made.
+def from_json(data: dict[str, Any], kind: type) -> RunConfig:
+    """Reads what `to_json` made of a config of this kind.
 
     Raises:
       RunError: a field is unknown, missing or of the wrong type (another version wrote it).
     """
     try:
-        config = cattrs.Converter(forbid_extra_keys=True).structure(data, EvolveRuleConfig)
+        config: RunConfig = cattrs.Converter(forbid_extra_keys=True).structure(data, kind)
     except cattrs.BaseValidationError as error:
         raise _unreadable(cattrs.transform_error(error, format_exception=_describe)) from error
     # cattrs fills in what is missing and converts what is not of the type.
@@ -95,6 +101,16 @@ def from_json(data: dict[str, Any]) -> EvolveRuleConfig:
     return config
 
 
+def read(run: RunDirectory) -> RunConfig:
+    """Reads the config of a run.
+
+    Raises:
+      ConfigError: there is no experiment of the run's name.
+      RunError: see `from_json`.
+    """
+    return from_json(run.config, load(run.experiment).kind)
+
+
 def _unreadable(problems: list[str]) -> RunError:
     return RunError(f"The run's config cannot be read by this version: {'; '.join(problems)}.")
 
@@ -106,7 +122,7 @@ def _describe(error: BaseException, kind: type | None) -> str:
     )
 
 
-def command_line(experiment: Experiment, config: EvolveRuleConfig) -> str:
+def command_line(experiment: Experiment, config: RunConfig) -> str:
     """The shortest `metarl run` command that gives this config: a preset and its overrides."""
     wanted = _flat(to_json(config))
     candidates = []

@@ -7,28 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from metarl.core.keys import named
 from metarl.core.types import Theta
-from metarl.evaluation.drift_plane import drift_grid
-from metarl.evaluation.evaluate import Contender, evaluate
+from metarl.envs.names import base_name
+from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.report import ReportInputs, save_report
 from metarl.evaluation.results import EnvironmentResult, load_results, save_results
 from metarl.evaluation.statistics import interquartile_mean
 from metarl.io import strict_json
-from metarl.io.artifacts import config_hash
+from metarl.io.artifacts import config_hash, load_artifact
 from metarl.io.atomic import atomic_write_text
 from metarl.io.runs import RunDirectory
-from metarl.rules import library
-from metarl.rules.protocol import Rule
 from metarl.run.build import Evolution
 from metarl.run.devices import describe, peak_memory_mb
 from metarl.run.experiments import command_line, load
+from metarl.run.problem import LEARNED
 from metarl.run.progress import duration
-
-LEARNED, START = "learned", "start"
 
 Say = Callable[[str], None]
 
@@ -48,16 +44,15 @@ def compare(
     """Evaluates on the environments of evolution and on held-out ones; goes on where it stopped."""
     results = measured(run)
     done = {result.env for result in results}
-    missing = [entry for entry in evolution.comparisons if entry.env.name not in done]
+    missing = [entry for entry in evolution.problem.comparisons if entry.name not in done]
     if missing:
         say(f"comparing with hand-made rules on {len(missing)} environment(s) ...")
     for comparison in missing:
         result = evaluate(
-            comparison.env,
-            contenders(evolution, theta),
-            comparison.learner,
+            comparison.env.replace(name=comparison.name),
+            comparison.contenders(theta, evolution.theta_start()),
             evolution.config.evaluation.seeds,
-            named(evolution.key, f"evaluation {comparison.env.name}"),
+            named(evolution.key, f"evaluation {comparison.name}"),
             comparison.held_out,
             evolution.layout,
         )
@@ -65,18 +60,6 @@ def compare(
         save_results(results_path(run), results)
         say(describe_result(result))
     return results
-
-
-def contenders(evolution: Evolution, theta: Theta) -> dict[str, Contender]:
-    """The learned rule, its start, and the hand-made ones that the config names."""
-    return {
-        LEARNED: Contender(evolution.rule, theta),
-        START: Contender(evolution.rule, evolution.theta_start()),
-        **{
-            name: Contender(rule, rule.init(jax.random.key(0)))
-            for name, rule in evolution.hand_made.items()
-        },
-    }
 
 
 def describe_result(result: EnvironmentResult) -> str:
@@ -112,25 +95,26 @@ def save_rule(
         }
         for result in results
     }
-    name = f"{run.experiment}-{'-'.join(short_name(env) for env in config.task.envs)}"
+    name = f"{run.experiment}-{'-'.join(short_name(env) for env in config.trained_on)}"
+    problem = evolution.problem
     card = {
         "name": name,
-        "description": f"Drift function evolved on {', '.join(config.task.envs)} by metarl "
-        f"{run.experiment}; subtract it from ratio * advantage in a policy-gradient surrogate.",
-        "made_by": f"metarl run {run.experiment}: {config.outer.generations} generations of "
-        f"{config.es.population} members, {config.outer.strategy}",
+        "description": f"{problem.noun.capitalize()} meta-trained on "
+        f"{', '.join(config.trained_on)} by metarl {run.experiment}; {problem.use}.",
+        "made_by": f"metarl run {run.experiment}: {config.outer.generations} outer steps of "
+        f"{config.lifetimes} lifetimes, {config.outer.strategy}",
         "config": run.config,
         "config_hash": config_hash(run.config),
         "versions": run.versions,
         "scores": scores,
         "licence": "Apache-2.0",
     }
-    return library.save(run.artifacts / f"{name}.safetensors", theta, config.rule, card)
+    return problem.save(run.artifacts / f"{name}.safetensors", theta, card)
 
 
 def short_name(env: str) -> str:
     """`gymnax/CartPole-v1` -> `cartpole`, `gymnax/Breakout-MinAtar` -> `breakout`."""
-    return env.split("/")[-1].split("-")[0].lower()
+    return base_name(env).split("/")[-1].split("-")[0].lower()
 
 
 def report(
@@ -140,31 +124,30 @@ def report(
     artifact = next(iter(sorted(run.artifacts.glob("*.safetensors"))), None)
     rows = run.metrics.rows()
     generations = evolution.config.outer.generations
+    problem = evolution.problem
     notes = []
     if len(rows) < generations:
         notes.append(f"Stopped after generation {len(rows)} of {generations}.")
     inputs = ReportInputs(
-        title=f"{run.experiment} on {', '.join(evolution.config.task.envs)}",
+        title=f"{run.experiment} on {', '.join(evolution.config.trained_on)}",
         experiment=run.experiment,
         config=run.config,
         versions=run.versions,
         rows=rows,
-        grids=[_grid(name, c) for name, c in contenders(evolution, theta).items() if name != START],
+        grids=problem.grids(theta),
         results=results,
         cost=_cost(run, evolution, rows, results),
         artifact_path=str(artifact or ""),
-        card=library.load(artifact).card if artifact else {},
+        card=load_artifact(artifact).card if artifact else {},
         notes=notes,
         command=command_line(load(run.experiment), evolution.config),
         learned=LEARNED,
+        told=f"An {problem.noun}: {problem.use}.",
+        usage=problem.usage.format(path=str(artifact)) if artifact else "",
+        pictures=problem.pictures(theta, run.observations.rows()),
     )
     save_report(run.report, inputs, run.figures)
     return run.report
-
-
-def _grid(name: str, contender: Contender) -> Any:
-    rule: Rule = contender.rule
-    return drift_grid(name, lambda r, a: rule.drift(contender.theta, r, a, jax.numpy.float32(0.0)))
 
 
 def record_machine(run: RunDirectory) -> None:

@@ -8,8 +8,13 @@ None was chosen with a learned rule.
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from metarl.envs.names import base_name
+from metarl.envs.protocol import Environment
+from metarl.envs.spaces import Discrete
 from metarl.inner.ppo_config import PPOConfig
+from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.actor_critic import NetworkConfig
+from metarl.networks.heads import HeadsConfig
 
 CLASSIC = PPOConfig(
     total_steps=102_400,
@@ -71,8 +76,48 @@ _BY_PATTERN: dict[str, PPOConfig] = {
 
 
 def settings_for(env: str) -> PPOConfig:
-    """Returns the settings for an environment's registered name; the first pattern that fits."""
+    """Returns the settings for a name, its options aside; the first pattern that fits."""
     for pattern, config in _BY_PATTERN.items():
-        if fnmatchcase(env, pattern):
+        if fnmatchcase(base_name(env), pattern):
             return config
     return CLASSIC
+
+
+TABULAR_AGENT = RuleAgentConfig(
+    updates=250,
+    num_envs=64,
+    rollout_length=20,
+    descent="sgd",
+    learning_rate=4.0,
+    policy_learning_rate=40.0,
+    network=HeadsConfig(hidden=(), bias=False),
+)
+
+NETWORK_AGENT = RuleAgentConfig(
+    updates=1000,
+    num_envs=64,
+    rollout_length=20,
+    descent="adam",
+    learning_rate=1e-3,
+    network=HeadsConfig(hidden=(64,), activation="relu"),
+)
+
+
+def agent_settings_for(env: Environment) -> RuleAgentConfig:
+    """Returns the settings of an agent that lives with an update rule.
+
+    A table where observations are numbers, as in Oh et al. 2020 (arXiv:2007.08794), table 4; a
+    small network elsewhere.
+    """
+    return TABULAR_AGENT if isinstance(env.observation_space, Discrete) else NETWORK_AGENT
+
+
+def baseline_settings_for(env: Environment, settings: RuleAgentConfig) -> RuleAgentConfig:
+    """Returns the settings of a hand-made update rule that stands beside a learned one.
+
+    Rollouts, lifetime and network are the learned rule's; the descent is tuned for the hand-made
+    one: Adam at the best of five rates, on `grid/small` for tables.
+    """
+    tabular = isinstance(env.observation_space, Discrete)
+    rate = 0.05 if tabular else 3e-3
+    return replace(settings, descent="adam", learning_rate=rate, policy_learning_rate=None)

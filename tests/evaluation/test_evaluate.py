@@ -8,11 +8,15 @@ from metarl import envs
 from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.envs import Box
-from metarl.evaluation.evaluate import Contender, _curve, evaluate, random_return
+from metarl.evaluation.contenders import DriftEntry, drift_contenders, rule_contender
+from metarl.evaluation.evaluate import _curve, evaluate, random_return
 from metarl.inner.ppo_config import PPOConfig
+from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.inner.scores import PPOLog
 from metarl.networks.actor_critic import NetworkConfig
+from metarl.networks.heads import HeadsConfig
 from metarl.rules import library
+from metarl.rules.a2c import a2c
 from tests.learning import probes
 
 CONFIG = PPOConfig(
@@ -27,15 +31,16 @@ CONFIG = PPOConfig(
 SEEDS = 3  # on two devices: one of them has an agent to spare
 
 
-def _contenders(**rules):
-    return {name: Contender(library.by_name(rule)) for name, rule in rules.items()}
+def _contenders(env, **rules):
+    drifts = {name: DriftEntry(library.by_name(rule)) for name, rule in rules.items()}
+    return drift_contenders(env, drifts, CONFIG)
 
 
 @pytest.fixture(scope="module")
 def measured():
     env = envs.make("gymnax/Catch-bsuite")
-    rules = _contenders(one="ppo", other="none", same="ppo")
-    return evaluate(env, rules, CONFIG, SEEDS, jax.random.key(3), held_out=True, layout=Layout(2))
+    rules = _contenders(env, one="ppo", other="none", same="ppo")
+    return evaluate(env, rules, SEEDS, jax.random.key(3), held_out=True, layout=Layout(2))
 
 
 def test_what_is_measured(measured):
@@ -50,6 +55,7 @@ def test_what_is_measured(measured):
     for rule in measured.rules:
         assert measured.curves[rule].shape == (SEEDS, 12)
         # The score is the mean return over the last tenth, here one update: the last point.
+        # Both are quotients of the same float32 sums.
         np.testing.assert_allclose(measured.scores[rule], measured.curves[rule][:, -1], rtol=1e-6)
 
 
@@ -71,9 +77,10 @@ def test_devices_change_no_random_number(measured):
     """
     env = envs.make("gymnax/Catch-bsuite")
     alone = evaluate(
-        env, _contenders(one="ppo"), CONFIG, SEEDS, jax.random.key(3), layout=Layout(1, chunk=2)
+        env, _contenders(env, one="ppo"), SEEDS, jax.random.key(3), layout=Layout(1, chunk=2)
     )
     found, expected = alone.curves["one"][:, :4], measured.curves["one"][:, :4]
+    # Means of equal returns, of which only the last bit may differ.
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert alone.random_score == measured.random_score
 
@@ -81,11 +88,49 @@ def test_devices_change_no_random_number(measured):
 def test_a_constant_reward_is_scored_exactly():
     """Two-step episodes that return 1, on a default layout."""
     probe = probes.two_steps()
-    found = evaluate(probe.env, _contenders(ppo="ppo"), CONFIG, 2, jax.random.key(0))
+    found = evaluate(probe.env, _contenders(probe.env, ppo="ppo"), 2, jax.random.key(0))
     np.testing.assert_array_equal(found.scores["ppo"], np.ones(2))
     np.testing.assert_array_equal(found.curves["ppo"], np.ones((2, 12)))
     assert found.random_score == 1.0
     assert not found.held_out
+
+
+def test_agents_of_several_kinds_stand_side_by_side():
+    """Updates of different size: the curves meet at the ends of the larger one's."""
+    env = envs.make("gymnax/Catch-bsuite")
+    small = RuleAgentConfig(updates=24, num_envs=2, rollout_length=8, network=HeadsConfig((4,)))
+    agents = _contenders(env, ppo="ppo")
+    agents |= {"a2c": rule_contender(env, a2c(), (), small)}
+    found = evaluate(env, agents, 2, jax.random.key(3))
+    np.testing.assert_array_equal(found.steps, 32 * np.arange(1, 13))
+    assert {name: curve.shape for name, curve in found.curves.items()} == {
+        "ppo": (2, 12),
+        "a2c": (2, 12),
+    }
+    assert found.settings["a2c"]["rollout_length"] == 8
+    assert found.settings["ppo"]["rollout_length"] == 16
+    # Returns of Catch are 1 and -1.
+    for scores in found.scores.values():
+        assert np.all(np.abs(scores) <= 1)
+
+
+def test_every_seed_has_its_own_task_and_every_contender_the_same():
+    """The reward is the task, so a score tells it."""
+    probe = probes.constant_reward()
+
+    def transition(draws, state, action, params):
+        return probe.env.transition(draws, state, action, {})._replace(reward=params)
+
+    env = probe.env.replace(
+        transition=transition,
+        default_params=jax.numpy.float32(0),
+        sample_params=lambda key: jax.random.normal(key),
+    )
+    small = RuleAgentConfig(updates=12, num_envs=2, rollout_length=8, network=HeadsConfig((4,)))
+    agents = _contenders(env, ppo="ppo") | {"a2c": rule_contender(env, a2c(), (), small)}
+    scores = evaluate(env, agents, 3, jax.random.key(3)).scores
+    np.testing.assert_allclose(scores["ppo"], scores["a2c"], rtol=1e-6)  # a mean of equal numbers
+    assert np.unique(scores["ppo"]).size == 3
 
 
 @pytest.mark.slow
@@ -96,7 +141,7 @@ def test_agents_that_diverge_have_no_score():
         return probe.env.transition(*arguments)._replace(reward=np.float32(np.nan))
 
     env = probe.env.replace(transition=transition)
-    found = evaluate(env, _contenders(ppo="ppo"), CONFIG, 2, jax.random.key(0))
+    found = evaluate(env, _contenders(env, ppo="ppo"), 2, jax.random.key(0))
     assert np.all(np.isnan(found.scores["ppo"]))
     assert found.diverged == {"ppo": 2}
     assert found.random_score is None
@@ -106,9 +151,9 @@ def test_agents_that_diverge_have_no_score():
 def test_refused(key):
     env = probes.constant_reward().env
     with pytest.raises(ConfigError, match="no rule was given"):
-        evaluate(env, {}, CONFIG, 1, key)
+        evaluate(env, {}, 1, key)
     with pytest.raises(ConfigError, match="seeds must be positive"):
-        evaluate(env, _contenders(ppo="ppo"), CONFIG, 0, key)
+        evaluate(env, _contenders(env, ppo="ppo"), 0, key)
 
 
 @pytest.mark.parametrize("updates", [1, 7, 50, 51, 123, 1000])
@@ -117,8 +162,9 @@ def test_a_curve_is_the_mean_over_episodes_of_an_interval(updates):
     episodes = random.integers(0, 3, (2, updates)).astype(np.float32)
     sums = (episodes * random.normal(10, 3, (2, updates))).astype(np.float32)
     zero = np.zeros_like(sums)
-    found = _curve(PPOLog(sums, episodes, *([zero] * (len(PPOLog._fields) - 2))))
     points = min(50, updates)
+    log = PPOLog(sums, episodes, *([zero] * (len(PPOLog._fields) - 2)))
+    found = _curve(log, np.round(np.linspace(0, updates, points + 1)[1:]).astype(int))
     assert found.shape == (2, points)
     owner = np.zeros(updates, int)
     for update in range(updates):
@@ -131,6 +177,7 @@ def test_a_curve_is_the_mean_over_episodes_of_an_interval(updates):
             count = episodes[seed, mine].sum(dtype=np.float64)
             total = sums[seed, mine].sum(dtype=np.float64)
             expected = total / count if count else np.nan
+            # Float64 sums of few numbers.
             np.testing.assert_allclose(found[seed, point], expected, rtol=1e-12)
     # Weighted by their episodes, the points give back the mean of all episodes.
     weights = np.stack([episodes[:, owner == i].sum(1, dtype=np.float64) for i in range(points)], 1)

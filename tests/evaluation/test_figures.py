@@ -91,6 +91,7 @@ def test_curves_panels(make_result):
     assert [t.get_text() for t in first.texts] == ["evolved here"]
     assert [t.get_text() for t in second.texts] == ["never seen"]
     drawn = {line.get_label(): line for line in first.lines}
+    # Float64 means of few numbers.
     np.testing.assert_allclose(drawn["PPO"].get_ydata(), [2, 4, 6, 8], rtol=1e-12)
     np.testing.assert_allclose(drawn["PPO"].get_xdata(), [0.1, 0.2, 0.3, 0.4])
     assert drawn["random agent"].get_ydata()[0] == 0.0

@@ -34,6 +34,7 @@ def results(make_result):
 def test_values_by_hand(results, metric, value):
     # Every seed of a rule is alike here, so that the interval has no width.
     found = measure_metric(metric, results)
+    # Float64 means of few numbers.
     assert found == pytest.approx((value,) * 3, rel=1e-12)
 
 

@@ -106,6 +106,7 @@ def test_normalisation(make_result):
     with pytest.raises(ConfigError, match="above random"):
         normalise([1.0], 2.0, 2.0)
     result = make_result("toy/a", {"ppo": [4.0, 6.0], "dpo": [10.0, 0.0]}, random_score=1.0)
+    # Two float64 operations, at most half an ulp (1e-16) each.
     np.testing.assert_allclose(normalised_scores(result, "dpo"), [9 / 4, -1 / 4], rtol=1e-15)
     with pytest.raises(ConfigError, match="no random score"):
         normalised_scores(make_result("toy/a", {"ppo": [4.0]}, random_score=None), "ppo")

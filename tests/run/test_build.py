@@ -1,6 +1,6 @@
 """What a config becomes: refusals before anything starts, and programs of every layout."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import jax.numpy as jnp
@@ -43,14 +43,33 @@ def test_refused_before_anything_starts(changes, error, message):
 def test_comparisons_know_what_evolution_has_seen(learner):
     breakout = "gymnax/Breakout-MinAtar"
     wanted = replace(TINY.evaluation, envs=(BANDIT, CATCH, breakout), learner=learner, steps=16_384)
-    seen, *unseen = build(replace(TINY, evaluation=wanted)).comparisons
-    assert (seen.env.name, seen.learner, seen.held_out) == (CATCH, TINY.learner, False)
+    evolution = build(replace(TINY, evaluation=wanted))
+    theta = evolution.theta_start()
+    seen, *unseen = evolution.problem.comparisons
+    assert (seen.name, seen.held_out) == (CATCH, False)
+    assert seen.contenders(theta, theta)["learned"].settings == asdict(TINY.learner)
     # What evolution has seen is not held out, though it is named there.
     assert [entry.env.name for entry in unseen] == [BANDIT, breakout]
     for entry in unseen:
         settings = TINY.learner if learner == "same" else settings_for(entry.env.name)
         assert entry.held_out
-        assert entry.learner == replace(settings, total_steps=16_384)
+        expected = asdict(replace(settings, total_steps=16_384))
+        assert all(c.settings == expected for c in entry.contenders(theta, theta).values())
+
+
+def test_horizons_are_comparisons_of_their_own():
+    wanted = replace(TINY.evaluation, envs=(), horizons=(0.5, 1.0, 4.0))
+    evolution = build(replace(TINY, evaluation=wanted))
+    theta = evolution.theta_start()
+    found = {}
+    for entry in evolution.problem.comparisons:
+        settings = entry.contenders(theta, theta)["learned"].settings
+        found[entry.name] = (entry.held_out, settings["total_steps"])
+    assert found == {
+        CATCH: (False, 96),
+        f"{CATCH} 0.5x": (True, 48),
+        f"{CATCH} 4x": (True, 384),
+    }
 
 
 def test_there_are_no_more_devices_than_lifetimes():

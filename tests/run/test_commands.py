@@ -175,8 +175,8 @@ def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
     """All but the training itself, which the evaluation's own tests see to."""
     asked = {}
 
-    def evaluate(env, contenders, config, seeds, key, layout):
-        asked[env.name] = (contenders, config, seeds, layout, key)
+    def evaluate(env, contenders, seeds, key, layout):
+        asked[env.name] = (contenders, seeds, layout, key)
         zeros = {name: np.full((seeds, 1), 0.5) for name in contenders}
         scores = {name: curve[:, 0] for name, curve in zeros.items()}
         return EnvironmentResult(env.name, np.array([512.0]), zeros, scores, seconds=2.0)
@@ -192,10 +192,12 @@ def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
         f"{env}: {artifact} 0.5, ppo 0.5  (2s)" for env in (CATCH, BANDIT)
     ]
     assert [result.env for result in load_results(file)] == [CATCH, BANDIT]
-    contenders, config, seeds, layout, key = asked[CATCH]
+    contenders, seeds, layout, key = asked[CATCH]
     weights = library.load(artifact).theta
-    for name, array in contenders[artifact].theta.items():
+    which, thetas = contenders[artifact].theta
+    for name, array in thetas[which].items():
         np.testing.assert_array_equal(array, weights[name])
+    config = contenders["ppo"].learner.config
     assert (seeds, layout) == (3, Layout(devices=2, chunk=2))
     assert (config.total_steps, config.num_envs, config.network.hidden) == (512, 2, (4,))
     other = asked[BANDIT][-1]
@@ -222,6 +224,7 @@ def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
         assert set(row["fitness_by_env"]) == {CATCH, BANDIT}
         assert row["update_norm"] > 0
         mean = np.mean(list(row["fitness_by_env"].values()))
+        # Float32 means of eight numbers of size one, which may cancel in part.
         np.testing.assert_allclose(row["fitness_mean"], mean, rtol=1e-5)
     assert {result.env: result.held_out for result in load_results(out / "results.json")} == {
         CATCH: False,

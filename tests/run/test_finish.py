@@ -4,6 +4,7 @@ import html
 import json
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -77,6 +78,7 @@ def test_the_artifact_is_the_theta_with_a_card(finished):
         # Of three scores the middle half is the middle one, and a quarter of each neighbour.
         for rule, mean in scores["interquartile_mean"].items():
             low, middle, high = np.sort(results[env].scores[rule])
+            # Scores are float32.
             np.testing.assert_allclose(mean, (0.25 * low + middle + 0.25 * high) / 1.5, rtol=1e-6)
     assert results[BANDIT].steps[-1] == TINY.learner.total_steps
     assert set(results[CATCH].scores) == {"learned", "start", "ppo"}
@@ -140,7 +142,10 @@ def test_rules_that_stand_beside_the_learned_one():
     config = replace(TINY, evaluation=replace(TINY.evaluation, rules=("dpo", "none")))
     evolution = build_once(config)
     theta = evolution.theta_start()
-    found = finish.contenders(evolution, theta)
+    start = jax.tree.map(lambda x: x + 1, theta)
+    found = evolution.problem.comparisons[0].contenders(theta, start)
     assert list(found) == ["learned", "start", "dpo", "none"]
-    assert found["learned"].theta is theta
-    assert found["dpo"].theta == ()
+    thetas = {name: entry.theta.thetas[entry.theta.which] for name, entry in found.items()}
+    assert thetas["learned"] is theta
+    assert thetas["start"] is start
+    assert thetas["dpo"] == ()

@@ -1,0 +1,122 @@
+"""The problem of evolving a drift function (LPO, TA-LPO)."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from metarl import envs
+from metarl.core.contracts import Unroll
+from metarl.core.errors import ConfigError
+from metarl.core.mesh import Layout
+from metarl.core.types import Theta
+from metarl.envs.protocol import Environment
+from metarl.evaluation.contenders import Contender, DriftEntry, drift_contenders
+from metarl.evaluation.drift_plane import DriftGrid, drift_grid
+from metarl.inner.ppo import PPO
+from metarl.inner.ppo_config import PPOConfig
+from metarl.inner.scores import MeanReturnLoss
+from metarl.networks.actor_critic import observation_example
+from metarl.rules import library
+from metarl.rules.learned_drift import learned_drift
+from metarl.rules.protocol import Rule
+from metarl.run.config import EvolveRuleConfig
+from metarl.run.outer import evolution_of
+from metarl.run.problem import LEARNED, START, Comparison, Problem
+from metarl.run.settings import settings_for
+
+
+def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
+    """Builds the problem; what only its last part will need is made and checked here too.
+
+    Raises:
+      ConfigError: an unknown environment, rule or strategy, or settings that do not fit.
+      ArtifactError: a rule to compare with is not there, or altered.
+    """
+    rule = learned_drift(config.rule)
+    hand_made = {name: library.by_name(name) for name in config.evaluation.rules}
+    seen = [envs.make(name) for name in config.task.envs]
+    unrolls = tuple(_unroll(env, rule, config) for env in seen)
+    return Problem(
+        init=rule.init,
+        meta=evolution_of(config.es, config.outer, unrolls, layout),
+        comparisons=_comparisons(config, seen, rule, hand_made),
+        noun="drift function",
+        use="subtract it from ratio * advantage in a policy-gradient surrogate",
+        save=lambda path, theta, card: library.save(path, theta, config.rule, card),
+        grids=partial(_grids, config, rule, hand_made),
+        usage="from metarl import rules\ndrift = rules.load({path!r})\n"
+        + (
+            "drift(ratio, advantage, progress)"
+            if config.rule.temporal
+            else "drift(ratio, advantage)"
+        ),
+    )
+
+
+def _unroll(env: Environment, rule: Rule, config: EvolveRuleConfig) -> Unroll:
+    learner = PPO(env, config.learner, rule)
+    # Refuses networks that do not fit the observations.
+    example = observation_example(env.observation_space.shape)
+    jax.eval_shape(learner.network.init, jax.random.key(0), example)
+    return Unroll(env, learner, config.learner.updates, MeanReturnLoss(config.task.window))
+
+
+def _comparisons(
+    config: EvolveRuleConfig, seen: list[Environment], rule: Rule, hand_made: dict[str, Rule]
+) -> tuple[Comparison, ...]:
+    evaluation = config.evaluation
+    unseen = [envs.make(name) for name in evaluation.envs if name not in config.task.envs]
+    found = []
+    for env in (*seen, *unseen):
+        held_out = env not in seen
+        settings = _held_out_settings(env.name, config) if held_out else config.learner
+        for horizon in (1.0, *(h for h in evaluation.horizons if h != 1.0)):
+            steps = max(settings.batch_size, round(horizon * settings.total_steps))
+            learner = replace(settings, total_steps=steps)
+            name = env.name if horizon == 1.0 else f"{env.name} {horizon:g}x"
+            contenders = partial(_contenders, env, learner, rule, hand_made)
+            found.append(Comparison(name, env, held_out or horizon != 1.0, contenders))
+    return tuple(found)
+
+
+def _held_out_settings(env: str, config: EvolveRuleConfig) -> PPOConfig:
+    settings = config.learner if config.evaluation.learner == "same" else settings_for(env)
+    steps = config.evaluation.steps
+    try:
+        return settings if steps is None else replace(settings, total_steps=steps)
+    except ConfigError as error:
+        raise ConfigError(f"evaluation.steps={steps} does not do for {env}: {error}") from None
+
+
+def _contenders(
+    env: Environment,
+    learner: PPOConfig,
+    rule: Rule,
+    hand_made: dict[str, Rule],
+    theta: Theta,
+    start: Theta,
+) -> dict[str, Contender]:
+    written = {name: DriftEntry(drift, _own_theta(drift)) for name, drift in hand_made.items()}
+    entries = {LEARNED: DriftEntry(rule, theta), START: DriftEntry(rule, start), **written}
+    return drift_contenders(env, entries, learner)
+
+
+def _own_theta(rule: Rule) -> Theta:
+    return rule.init(jax.random.key(0))
+
+
+def _grids(
+    config: EvolveRuleConfig, rule: Rule, hand_made: dict[str, Rule], theta: Theta
+) -> list[DriftGrid]:
+    """The learned drift, at three ages if it knows its age, and the hand-made ones."""
+    ages = {f"{LEARNED} at {age:g}": age for age in (0.0, 0.5, 1.0)}
+    learned = ages if config.rule.temporal else {LEARNED: 0.0}
+    grids = [_grid(name, rule, theta, age) for name, age in learned.items()]
+    return grids + [_grid(name, drift, _own_theta(drift), 0.0) for name, drift in hand_made.items()]
+
+
+def _grid(name: str, rule: Rule, theta: Theta, age: float) -> Any:
+    return drift_grid(name, lambda r, a: rule.drift(theta, r, a, jnp.float32(age)))
