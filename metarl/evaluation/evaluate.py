@@ -28,7 +28,7 @@ SCORE_WINDOW = 0.1
 """A score is the mean return of the episodes that ended in this last fraction of training."""
 
 _CURVE_POINTS = 50
-_RANDOM_ENVS, _RANDOM_STEPS = 64, 1024
+_RANDOM_TASKS, _RANDOM_STEPS = 64, 1024
 
 
 class _Record(NamedTuple):
@@ -59,8 +59,8 @@ def evaluate(
       layout: how seeds are laid over devices; default: every device of this machine.
 
     Returns:
-      Learning curves and final scores. The points of the curves are those of the contender with the
-      fewest updates.
+      Learning curves, as far as the shortest life goes, with the points of the contender that takes
+      most steps between updates; and the final scores, each of its own life.
 
     Raises:
       ConfigError: no contender, or no seed.
@@ -133,10 +133,11 @@ def _scores(record: _Record) -> Array:
 
 def _interval_ends(contenders: Mapping[str, Contender]) -> np.ndarray:
     """Environment steps at the points of all curves."""
-    coarsest = min(contenders.values(), key=lambda contender: contender.updates)
-    points = min(_CURVE_POINTS, coarsest.updates)
-    ends = np.round(np.linspace(0, coarsest.updates, points + 1)[1:]).astype(int)
-    return ends * coarsest.batch_size
+    batch = max(contender.batch_size for contender in contenders.values())
+    shortest = min(contender.updates * contender.batch_size for contender in contenders.values())
+    updates = max(1, shortest // batch)
+    points = min(_CURVE_POINTS, updates)
+    return np.round(np.linspace(0, updates, points + 1)[1:]).astype(int) * batch
 
 
 def _curve(log: EpisodeLog, ends: np.ndarray) -> np.ndarray:
@@ -157,22 +158,29 @@ def _curve(log: EpisodeLog, ends: np.ndarray) -> np.ndarray:
 def random_return(key: Key, env: Environment) -> Array:
     """Mean return of an agent that acts uniformly at random (bounded boxes) or N(0, 1).
 
-    Averages the episodes that end within 64 x 1024 steps; where none ends, the returns so far.
+    Averages the episodes that end within 1024 steps on each of 64 tasks; where none ends, the
+    returns so far.
     """
-    batched = wrappers.vectorize(wrappers.autoreset(wrappers.episode_statistics(env)), _RANDOM_ENVS)
-    params = env.default_params
+    looped = wrappers.vectorize(wrappers.autoreset(wrappers.episode_statistics(env), False), 1)
 
     def act(obs: Array, keys: Key) -> tuple[Array, tuple[()]]:
         return jax.vmap(env.action_space.sample)(keys), ()
 
-    @jax.jit
-    def play(key: Key) -> Array:
-        keys = jax.random.split(named(key, "actions"), (_RANDOM_STEPS, _RANDOM_ENVS))
-        obs, state = batched.reset(named(key, "reset"), params)
-        _, _, path = rollout(named(key, "env"), batched, params, act, keys, state, obs)
-        done = path.done.astype(jnp.float32)
-        ended = jnp.sum(done)
-        mean = jnp.sum(path.episode_return * done) / jnp.maximum(ended, 1.0)
-        return jnp.where(ended > 0, mean, jnp.mean(path.episode_return[-1]))
+    def play(key: Key) -> tuple[Array, Array]:
+        key_task, key_actions, key_reset, key_env = split_named(
+            key, "task", "actions", "reset", "env"
+        )
+        params = env.sample(key_task)
+        keys = jax.random.split(key_actions, (_RANDOM_STEPS, 1))
+        obs, state = looped.reset(key_reset, params)
+        path = rollout(key_env, looped, params, act, keys, state, obs)[2]
+        return path.episode_return[:, 0], path.done[:, 0].astype(jnp.float32)
 
-    return play(key)
+    @jax.jit
+    def average(keys: Key) -> Array:
+        returns, done = jax.vmap(play)(keys)
+        ended = jnp.sum(done)
+        mean = jnp.sum(returns * done) / jnp.maximum(ended, 1.0)
+        return jnp.where(ended > 0, mean, jnp.mean(returns[:, -1]))
+
+    return average(jax.random.split(key, _RANDOM_TASKS))

@@ -27,7 +27,7 @@ from metarl.evaluation.style import (
 )
 
 SHOWN_ADVANTAGES = (-2.0, -0.5, 0.5, 2.0)
-_WRITTEN_DOWN = ("ppo", "dpo", "mdpo", "none")
+_WRITTEN_DOWN = ("ppo", "dpo", "mdpo", "none", "a2c")
 
 
 @styled
@@ -250,7 +250,7 @@ def familiarity(result: EnvironmentResult) -> str:
     """Says whether the learned rule knows the environment; nothing without a learned rule."""
     if result.held_out:
         return "never seen"
-    return "evolved here" if any(map(is_learned, result.rules)) else ""
+    return "trained here" if any(map(is_learned, result.rules)) else ""
 
 
 def _normalised(result: EnvironmentResult, reference: str) -> dict[str, np.ndarray]:

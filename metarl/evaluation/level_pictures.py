@@ -12,6 +12,7 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key
 from metarl.envs.gridworld.level import Level
 from metarl.envs.gridworld.render import render, render_episode
+from metarl.envs.names import base_name
 from metarl.envs.protocol import Environment
 from metarl.evaluation.style import new_figure, styled
 
@@ -28,7 +29,7 @@ def levels_figure(env: Environment, key: Key, count: int = 8) -> Figure:
       key: of the draw.
       count: how many.
     """
-    figure = new_figure(1.2 * count, 2.0, f"Levels of {env.name}")
+    figure = new_figure(1.2 * count, 1.8, f"Levels of {base_name(env.name)}")
     for ax, one in zip(figure.subplots(1, count), jax.random.split(key, count), strict=True):
         ax.imshow(render(jax.device_get(env.sample(one))))
         ax.set_axis_off()
@@ -47,9 +48,9 @@ def episode_figure(env: Environment, level: Level, policy: Policy, key: Key) -> 
     """
     states, total = episode(env, level, policy, key, int(level.horizon))
     strip = render_episode(jax.device_get(level), states)
-    figure = new_figure(9, 0.7 + 9 * strip.shape[0] / strip.shape[1], "")
     steps = len(np.asarray(states.agent)) - 1
-    figure.suptitle(f"An episode of {steps} steps, return {total:.3g}")
+    title = f"An episode of {steps} steps, return {total:.3g}"
+    figure = new_figure(9, 0.6 + 9 * strip.shape[0] / strip.shape[1], title)
     ax = figure.subplots()
     ax.imshow(strip)
     ax.set_axis_off()

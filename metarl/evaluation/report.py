@@ -20,9 +20,9 @@ from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import SummaryRow, summary
 from metarl.evaluation.style import is_learned, label, save, svg_or_png
 from metarl.evaluation.verdict import (
-    REFERENCE,
     describe_drift,
     number,
+    reference_of,
     verdict,
     with_bounds,
 )
@@ -93,7 +93,7 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     figures |= {name: picture.figure for name, picture in inputs.pictures.items()}
     if inputs.results:
         figures["learning_curves"] = learning_curves_figure(inputs.results)
-        figures["scores"] = scores_figure(inputs.results)
+        figures["scores"] = scores_figure(inputs.results, reference_of(inputs.results))
     return figures
 
 
@@ -189,9 +189,10 @@ def _comparison(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
         return [html.paragraph("Nothing was evaluated: the run ended before its evaluation.")]
     caption = (
         "Interquartile mean over seeds; bands and whiskers are 95% stratified bootstrap intervals. "
-        "All rules share the learner, its settings and its random numbers."
+        "All share their random numbers; the settings are in the configuration below."
     )
-    name = label(REFERENCE)
+    reference = reference_of(inputs.results)
+    name = label(reference)
     header = ("Rule", "Score [95%]", f"Difference to {name} [95%]", "Verdict", "Seeds")
     note = (
         "The score is the interquartile mean over seeds of the mean return of the episodes that "
@@ -201,18 +202,18 @@ def _comparison(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
     return [
         html.figure(pictures["learning_curves"], "Learning curves", caption),
         html.figure(pictures["scores"], "Normalised final scores"),
-        html.table(header, _score_rows(inputs.results)),
+        html.table(header, _score_rows(inputs.results, reference)),
         html.paragraph(note, "note"),
     ]
 
 
-def _score_rows(results: Sequence[EnvironmentResult]) -> list[str]:
+def _score_rows(results: Sequence[EnvironmentResult], reference: str) -> list[str]:
     rows = []
     for result in sorted(results, key=lambda result: result.held_out):
         random = "unknown" if result.random_score is None else number(result.random_score)
         notes = [familiarity(result), f"random agent {random}"]
         rows.append(html.group(result.env, ", ".join(filter(None, notes)), 5))
-        rows += [_score_row(row) for row in summary(result, REFERENCE)]
+        rows += [_score_row(row) for row in summary(result, reference)]
     return rows
 
 

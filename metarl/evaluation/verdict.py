@@ -15,8 +15,9 @@ from metarl.evaluation.statistics import (
 )
 from metarl.evaluation.style import label
 
-BASELINES = ("start", "ppo", "dpo")
-REFERENCE = "ppo"
+BASELINES = ("start", "ppo", "dpo", "a2c")
+REFERENCES = ("ppo", "a2c")
+"""Hand-made agents that stand for 1 in normalised scores: the first of them that was measured."""
 
 
 class Words(NamedTuple):
@@ -29,6 +30,12 @@ class Words(NamedTuple):
 
     headline: str
     paragraph: str
+
+
+def reference_of(results: Sequence[EnvironmentResult]) -> str:
+    """The hand-made agent that others are held against: the first of `REFERENCES` present."""
+    present = {rule for result in results for rule in result.rules}
+    return next((name for name in REFERENCES if name in present), REFERENCES[0])
 
 
 def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> Words:
@@ -46,8 +53,9 @@ def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> W
     seen = [r for r in judged if not r.held_out]
     unseen = [r for r in judged if r.held_out]
     parts = [_seen_words(r, learned) for r in seen]
-    parts.append(_unseen_words(unseen, learned))
-    return Words(_headline(seen, unseen, learned), " ".join(parts))
+    reference = reference_of(results)
+    parts.append(_unseen_words(unseen, learned, reference))
+    return Words(_headline(seen, unseen, learned, reference), " ".join(parts))
 
 
 def describe_difference(difference: Interval, baseline: str) -> str:
@@ -93,9 +101,14 @@ def with_bounds(x: Interval, *, signed: bool = False) -> str:
 
 
 def pooled_difference(
-    results: Sequence[EnvironmentResult], learned: str, baseline: str = REFERENCE
+    results: Sequence[EnvironmentResult],
+    learned: str,
+    baseline: str = REFERENCES[0],
+    reference: str = REFERENCES[0],
 ) -> tuple[Interval, int] | None:
     """Difference of interquartile means of normalised scores pooled over environments.
+
+    A score is normalised so that the random agent has 0 and the reference 1.
 
     Returns:
       The difference and the number of environments that could be normalised; None without any.
@@ -103,8 +116,8 @@ def pooled_difference(
     a, b = {}, {}
     for result in results:
         try:
-            ours = normalised_scores(result, learned, REFERENCE)
-            theirs = normalised_scores(result, baseline, REFERENCE)
+            ours = normalised_scores(result, learned, reference)
+            theirs = normalised_scores(result, baseline, reference)
         except ConfigError:
             continue
         a[result.env], b[result.env] = ours, theirs
@@ -114,7 +127,7 @@ def pooled_difference(
 def _seen_words(result: EnvironmentResult, learned: str) -> str:
     score = interval(result.finite_scores(learned))
     text = (
-        f"On {result.env}, where it was evolved, the learned rule reaches {with_bounds(score)} "
+        f"On {result.env}, where it was trained, the learned rule reaches {with_bounds(score)} "
         f"(interquartile mean of {result.scores[learned].size} seeds)"
     )
     baselines = [b for b in BASELINES if b in result.rules and b != learned]
@@ -123,15 +136,15 @@ def _seen_words(result: EnvironmentResult, learned: str) -> str:
     return text + _lost_words(result, learned)
 
 
-def _unseen_words(results: Sequence[EnvironmentResult], learned: str) -> str:
+def _unseen_words(results: Sequence[EnvironmentResult], learned: str, reference: str) -> str:
     if not results:
         return "It was not evaluated on any environment that it had never seen."
-    compared = [r for r in results if REFERENCE in r.rules]
+    compared = [r for r in results if reference in r.rules]
     if not compared:
-        return f"On environments it never saw it was not compared with {_name(REFERENCE)}."
-    verdicts = [compare(r, learned, REFERENCE).verdict for r in compared]
+        return f"On environments it never saw it was not compared with {_name(reference)}."
+    verdicts = [compare(r, learned, reference).verdict for r in compared]
     better, unclear, worse = (verdicts.count(v) for v in ("better", "undecided", "worse"))
-    name, many = _name(REFERENCE), "s" * (len(compared) != 1)
+    name, many = _name(reference), "s" * (len(compared) != 1)
     text = (
         f"Against {name} on {len(compared)} environment{many} that it never saw, it is better on "
         f"{better}, not clearly different on {unclear}, worse on {worse}."
@@ -139,7 +152,7 @@ def _unseen_words(results: Sequence[EnvironmentResult], learned: str) -> str:
     words, pooled = [], 0
     for baseline in (b for b in BASELINES if b != learned):
         having = [r for r in results if baseline in r.rules]
-        if found := pooled_difference(having, learned, baseline):
+        if found := pooled_difference(having, learned, baseline, reference):
             words.append(describe_difference(found[0], _name(baseline)))
             pooled = max(pooled, found[1])
     if words:
@@ -159,12 +172,15 @@ def _lost_words(result: EnvironmentResult, learned: str) -> str:
 
 
 def _headline(
-    seen: Sequence[EnvironmentResult], unseen: Sequence[EnvironmentResult], learned: str
+    seen: Sequence[EnvironmentResult],
+    unseen: Sequence[EnvironmentResult],
+    learned: str,
+    reference: str,
 ) -> str:
     """One sentence on the comparison with the reference, and one if even the start is unbeaten."""
-    name = _name(REFERENCE)
-    at_home = [compare(r, learned, REFERENCE) for r in seen if REFERENCE in r.rules]
-    pooled = pooled_difference(unseen, learned)
+    name = _name(reference)
+    at_home = [compare(r, learned, reference) for r in seen if reference in r.rules]
+    pooled = pooled_difference(unseen, learned, reference, reference)
     home = all(d.verdict == "better" for d in at_home) if at_home else None
     away = pooled[0].verdict == "better" if pooled else None
     text = "The learned rule " + _outcome(home, away, name)
@@ -177,7 +193,7 @@ def _headline(
 def _outcome(home: bool | None, away: bool | None, name: str) -> str:
     """Words for (not) beating the reference at home and away; None where it was not measured."""
     verb = {True: "beats", False: "does not beat"}
-    here, there = "where it was evolved", "on environments it never saw"
+    here, there = "where it was trained", "on environments it never saw"
     if home is None and away is None:
         return f"was not compared with {name}."
     if home is None or away is None:

@@ -88,11 +88,14 @@ def _row(
     config = evolution.config
     log = jax.tree.map(lambda x: x[offset], logs)
     fitness = 0.0 - np.asarray(log.losses, np.float64)  # and not -0.0
+    if evolution.problem.fitness is not None:
+        fitness = np.asarray(log.summary[evolution.problem.fitness], np.float64)
     row = {
         "generation": generation,
         "fitness_mean": fitness.mean(),
         "fitness_best": fitness.max(),
         "fitness_worst": fitness.min(),
+        "meta_loss": float(np.mean(log.losses)),
         "diverged": int(log.diverged),
         "gradient_norm": float(log.gradient_norm),
         "update_norm": float(log.update_norm),

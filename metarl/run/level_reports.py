@@ -69,12 +69,14 @@ def level_pictures(
         "levels": Picture(
             levels_figure(agent.env, key_levels),
             "Levels of training",
-            "Some of the levels: green and red objects pay and cost, black cells are walls.",
+            "Some of the levels. Blue squares pay, orange ones cost, the stronger the more; the "
+            "disc is the agent, dark cells are walls.",
         ),
         "episode": Picture(
             episode_figure(agent.env, task.env, policy, key_episode),
             "An episode",
-            "An agent at the end of its life with the learned rule, on a fresh level.",
+            "An agent at the end of its life with the learned rule, on a fresh level; a hollow "
+            "square was collected.",
         ),
     }
 
@@ -108,11 +110,7 @@ def curriculum_picture(rows: Sequence[Mapping[str, Any]], score: str) -> dict[st
     moments = [
         CurriculumMoment(
             float(row["generation"]),
-            {
-                name: LevelHistogram(_EDGES[name], np.asarray(row[name]))
-                for name in _FEATURES
-                if name in row
-            },
+            {n: LevelHistogram(_EDGES[n], np.asarray(row[n])) for n in _FEATURES if n in row},
             LevelHistogram(_EDGES[SCORE], np.asarray(row[SCORE])),
         )
         for row in rows

@@ -41,6 +41,7 @@ class Problem:
       init: `key -> theta`.
       meta: how theta moves.
       comparisons: what the result is measured by, the environments of training first.
+      fitness: the summary that tells how well a life goes, higher is better; None = minus the loss.
       noun: what theta is, for people, such as `drift function`.
       use: what it is for, for people: the end of a sentence about it.
       save: `(path, theta, card) -> path` of the artifact.
@@ -59,4 +60,5 @@ class Problem:
     grids: Callable[[Theta], list[DriftGrid]]
     usage: str
     pictures: Callable[[Theta, list[dict[str, Any]]], dict[str, Picture]] = lambda theta, rows: {}
+    fitness: str | None = None
     observe: Callable[[PyTree], dict[str, Any]] = lambda state: {}

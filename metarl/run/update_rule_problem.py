@@ -74,6 +74,7 @@ def update_rule_problem(config: TrainUpdateRuleConfig, layout: Layout) -> Proble
         "rule = lpg_library.load({path!r}).rule  # an UpdateRule for metarl.inner.rule_agent",
         pictures=partial(_pictures, config, agent, tasks),
         observe=partial(_observe, curriculum),
+        fitness="reward" if config.method == "backprop" else None,
     )
 
 

@@ -3,9 +3,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from metarl.core.shaping import SHAPINGS, centered_rank, replace_diverged, shaped_mean, z_score
+from metarl.core.shaping import (
+    SHAPINGS,
+    centered_rank,
+    replace_diverged,
+    shaped_mean,
+    win_loss,
+    z_score,
+)
 
-LOSSES = jnp.array([3.0, -1.0, 3.0, 0.5, 7.0, 0.5, 0.5])
+LOSSES = jnp.array([3.0, -1.0, 3.0, 0.5, 7.0, 0.5, 0.5, -4.0])
 
 
 def test_ranks_share_ties():
@@ -30,6 +37,27 @@ def test_z_score():
 @pytest.mark.parametrize("value", [0.1, 1e6, -3e-7])
 def test_z_score_of_equal_losses_is_zero(value):
     np.testing.assert_array_equal(z_score(jnp.full(7, value)), np.zeros(7))
+
+
+def test_the_better_of_a_pair_wins_and_ties_are_zero():
+    losses = jnp.array([3.0, 1.0, 2.0, 2.0, -5.0, -4.0, 0.0, 1e-30])
+    expected = [0.5, -0.5, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5]
+    np.testing.assert_array_equal(win_loss(losses), expected)
+
+
+def test_a_pair_sums_to_zero_whatever_its_task_is_worth():
+    """Shift and scale are those of a task, which a pair shares; members of a pair are far apart."""
+    rng = np.random.default_rng(0)
+    losses = rng.permuted(np.arange(40.0)).reshape(2, 10, 2)
+    shift, scale = 100 * rng.normal(size=(2, 10, 1)), np.exp(rng.normal(size=(2, 10, 1)))
+    before = np.asarray(win_loss(jnp.float32(losses.reshape(2, 20))))
+    after = win_loss(jnp.float32((shift + scale * losses).reshape(2, 20)))
+    np.testing.assert_array_equal(after, before)
+    pairs = before.reshape(2, 10, 2)
+    np.testing.assert_array_equal(pairs.sum(-1), 0.0)
+    np.testing.assert_array_equal(
+        pairs[..., 0], np.where(losses[..., 0] > losses[..., 1], 0.5, -0.5)
+    )
 
 
 @pytest.mark.parametrize("shaping", SHAPINGS)

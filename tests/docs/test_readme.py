@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from metarl import envs
+from metarl.envs.names import base_name
 from metarl.evaluation import claims
 from metarl.run import cli, experiments
 
@@ -33,7 +34,7 @@ def check_command(words):
         experiment = experiments.load(options.experiment)
         experiments.configure(experiment, options.preset, overrides)
     for name in getattr(options, "env", None) or ():
-        assert name in envs.registered()
+        assert base_name(name) in envs.registered()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -142,6 +142,20 @@ def test_environments_count_alike_whatever_their_scale(key):
         np.testing.assert_allclose(both.losses, both.unroll_losses.mean(axis=0), rtol=1e-6)
 
 
+def test_wins_in_pairs_give_the_direction_of_the_gradient_whatever_its_size():
+    """A pair on a linear loss gives `eps sign(eps . g) / (2 sigma)`, of mean `sqrt(2/pi) g / |g|`
+    over `2 sigma`: what the task adds, which the pair shares, and how steep it is do not matter.
+    """
+    slope = np.array([0.6, 0.0, -0.8])
+    unroll = one_step(
+        lambda theta, task, key: jnp.exp(task) * (theta @ jnp.float32(slope)) + 10 * task,
+        jax.random.normal,
+    )
+    config = dataclasses.replace(UNSHAPED, shaping="win_loss")
+    samples = estimates(FullES(config, (unroll,)), THETA, 4000)
+    assert_mean(samples, np.sqrt(2 / np.pi) * slope / (2 * config.sigma))
+
+
 def diverging(limit):
     """Is not finite where the first parameter is above a limit."""
     return one_step(
@@ -247,6 +261,10 @@ def test_memory_does_not_hold_the_noise_of_the_population(key):
         ({"shaping": "zscore"}, "mean 'z_score'"),
         ({"common_random_numbers": "pairs"}, "mean 'pair'"),
         ({"antithetic": False}, "needs antithetic=True"),
+        (
+            {"shaping": "win_loss", "antithetic": False, "common_random_numbers": "population"},
+            "shaping='win_loss' compares within pairs",
+        ),
     ],
 )
 def test_bad_settings_are_refused(change, said):

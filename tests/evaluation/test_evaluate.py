@@ -96,7 +96,7 @@ def test_a_constant_reward_is_scored_exactly():
 
 
 def test_agents_of_several_kinds_stand_side_by_side():
-    """Updates of different size: the curves meet at the ends of the larger one's."""
+    """Updates of different size: the curves meet at the ends of the larger ones."""
     env = envs.make("gymnax/Catch-bsuite")
     small = RuleAgentConfig(updates=24, num_envs=2, rollout_length=8, network=HeadsConfig((4,)))
     agents = _contenders(env, ppo="ppo")
@@ -126,9 +126,12 @@ def test_every_seed_has_its_own_task_and_every_contender_the_same():
         default_params=jax.numpy.float32(0),
         sample_params=lambda key: jax.random.normal(key),
     )
+    # Half as long a life: the curves end there.
     small = RuleAgentConfig(updates=12, num_envs=2, rollout_length=8, network=HeadsConfig((4,)))
     agents = _contenders(env, ppo="ppo") | {"a2c": rule_contender(env, a2c(), (), small)}
-    scores = evaluate(env, agents, 3, jax.random.key(3)).scores
+    found = evaluate(env, agents, 3, jax.random.key(3))
+    scores = found.scores
+    np.testing.assert_array_equal(found.steps, 32 * np.arange(1, 7))
     np.testing.assert_allclose(scores["ppo"], scores["a2c"], rtol=1e-6)  # a mean of equal numbers
     assert np.unique(scores["ppo"]).size == 3
 

@@ -88,7 +88,7 @@ def test_curves_panels(make_result):
     first, second = figure.axes[:2]
     assert first.get_title(loc="left").strip() == "toy/a"
     assert second.get_title(loc="left").strip() == "toy/b"
-    assert [t.get_text() for t in first.texts] == ["evolved here"]
+    assert [t.get_text() for t in first.texts] == ["trained here"]
     assert [t.get_text() for t in second.texts] == ["never seen"]
     drawn = {line.get_label(): line for line in first.lines}
     # Float64 means of few numbers.

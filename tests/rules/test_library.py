@@ -42,6 +42,31 @@ def test_a_saved_drift_comes_back_the_same(saved):
     assert violations(lambda r, a: drift(r, a)) == []
 
 
+def test_a_temporal_drift_comes_back_and_asks_for_the_progress(tmp_path):
+    config = LearnedDriftConfig(hidden=6, temporal=True)
+    theta = theta_of(config)
+    path = save(tmp_path / "aged.safetensors", theta, config, {**CARD, "name": "aged"})
+    drift = load(path)
+    assert drift.config == config
+    ratio, advantage = grid()
+    found = [drift(ratio, advantage, progress) for progress in (0.0, 0.5)]
+    for value, progress in zip(found, (0.0, 0.5), strict=True):
+        expected = learned_drift(config).drift(theta, ratio, advantage, jnp.float32(progress))
+        np.testing.assert_array_equal(value, expected)
+    assert np.any(found[0] != found[1])
+    with pytest.raises(ConfigError, match=r"aged is temporal: call drift\(.*progress\)"):
+        drift(ratio, advantage)
+    rule = by_name(path)
+    start = rule.init(jax.random.key(0))
+    np.testing.assert_array_equal(rule.drift(start, ratio, advantage, 0.5), found[1])
+
+
+def test_a_drift_that_knows_no_age_takes_the_progress_and_ignores_it(saved):
+    ratio, advantage = grid()
+    drift = load(saved)
+    np.testing.assert_array_equal(drift(ratio, advantage, 0.7), drift(ratio, advantage))
+
+
 def test_the_rule_starts_at_the_loaded_weights(saved, key):
     rule = by_name(saved)
     assert rule.name == "tiny"
