@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from metarl.inner.ppo import PPO  # noqa: E402
 from metarl.inner.ppo_config import PPOConfig  # noqa: E402
 from metarl.inner.scores import MeanReturnLoss  # noqa: E402
 from metarl.run import experiments  # noqa: E402
-from metarl.run.build import build  # noqa: E402
+from metarl.run.build import RunConfig, build  # noqa: E402
+from metarl.run.lpg_config import TrainUpdateRuleConfig  # noqa: E402
 from metarl.tasks.environments import FixedTask  # noqa: E402
 
 CONFIG = PPOConfig(value_clip=0.2)  # the published shape: see the class's defaults
@@ -100,10 +102,46 @@ def best_rate(size: int = 512, cache: list[float] = []) -> float:  # noqa: B006
     return cache[0]
 
 
-def generation() -> dict[str, Any]:
-    """One generation of the default experiment."""
-    experiment = experiments.load("lpo")
-    evolution = build(experiment.presets[experiment.default])
+def lpg_config(lives: int, num_envs: int, core: Any) -> TrainUpdateRuleConfig:
+    """The published shape of LPG: 20-step rollouts, K = 5, a core of 256, all grid worlds."""
+    preset = experiments.load("lpg").presets["paper"]
+    assert isinstance(preset, TrainUpdateRuleConfig)
+    lived = replace(preset.backprop.lives, lives=lives)
+    return replace(
+        preset,
+        agent=replace(preset.agent, num_envs=num_envs),
+        rule=replace(preset.rule, core=core),
+        backprop=replace(preset.backprop, lives=lived),
+        loop=replace(preset.loop, chunk=None),
+    )
+
+
+def temporal_config() -> TrainUpdateRuleConfig:
+    """One generation of the temporal variant: population 4, 16 environments, 250 updates."""
+    preset = experiments.load("ta-lpg").presets["paper"]
+    assert isinstance(preset, TrainUpdateRuleConfig)
+    return replace(
+        preset,
+        agent=replace(preset.agent, num_envs=16),
+        rule=replace(preset.rule, core="gru"),
+        es=replace(preset.es, population=4),
+        loop=replace(preset.loop, chunk=None),
+    )
+
+
+def core_flops(config: TrainUpdateRuleConfig) -> float:
+    """Of the recurrent core's products in one outer step: forward, again, and twice backwards."""
+    width, gates = config.rule.width, {"gru": 3, "lstm": 4}[config.rule.core]
+    multiply_adds = gates * width * (width + 5 + config.rule.clock_inputs)
+    if config.method == "es":
+        return 2.0 * multiply_adds * config.steps_per_generation
+    steps = config.lifetimes * config.backprop.truncation * config.agent.batch_size
+    return 4 * 2.0 * multiply_adds * steps
+
+
+def generation(config: RunConfig) -> dict[str, Any]:
+    """One outer step of an experiment, compiled and then measured three times."""
+    evolution = build(config)
     started = time.perf_counter()
     state = evolution.init(evolution.key)
     state, _ = jax.block_until_ready(evolution.advance(evolution.key, state, jnp.arange(1)))
@@ -120,7 +158,25 @@ def generation() -> dict[str, Any]:
         "first_seconds": first,
         "run_seconds": seconds,
         "steps_per_second": steps / seconds,
+        "peak_memory_mb": devices.peak_memory_mb(),
     }
+
+
+def show_update_rules(report: dict[str, Any]) -> None:
+    """Outer steps of LPG and TA-LPG at the sizes at which the public code was measured."""
+    sizes = [(16, 16, "gru"), (16, 16, "lstm"), (32, 64, "gru")]
+    configs = {f"lpg_{n}x{b}_{core}": lpg_config(n, b, core) for n, b, core in sizes}
+    configs["ta_lpg_generation"] = temporal_config()
+    for name, config in configs.items():
+        report[name] = row = generation(config)
+        rate = core_flops(config) / row["run_seconds"]
+        row["core_flops_share"] = rate / (best_rate() * devices.available_cores())
+        print(
+            f"{name}: {row['run_seconds']:.2f} s an outer step, first after "
+            f"{row['first_seconds']:.0f} s, {100 * row['core_flops_share']:.0f}% of the rate of "
+            f"matrix products, peak {row['peak_memory_mb']:.0f} MB",
+            flush=True,
+        )
 
 
 def peer(python: str) -> dict[str, Any]:
@@ -135,8 +191,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter of an environment with rejax")
     parser.add_argument("--json", help="write the numbers there")
+    parser.add_argument("--only", choices=("ppo", "update-rules"), help="one part")
     options = parser.parse_args()
     report: dict[str, Any] = {"device": devices.describe(), "jax": jax.__version__}
+    if options.only != "update-rules":
+        show_ppo(report, options.peer_python)
+    if options.only != "ppo":
+        show_update_rules(report)
+    report["peak_memory_mb"] = devices.peak_memory_mb()
+    print(f"peak memory of this process: {report['peak_memory_mb']:.0f} MB")
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=1))
+
+
+def show_ppo(report: dict[str, Any], peer_python: str | None) -> None:
+    """PPO, one generation of the default experiment, and the peer."""
     for seeds in (1, 8):
         report[f"ppo_{seeds}_seeds"] = row = ppo(seeds)
         print(
@@ -146,22 +215,19 @@ def main() -> None:
             f"temporaries {row['temporary_mb']:.1f} MB",
             flush=True,
         )
-    report["lpo_generation"] = row = generation()
+    experiment = experiments.load("lpo")
+    report["lpo_generation"] = row = generation(experiment.presets[experiment.default])
     print(
         f"lpo: {row['run_seconds']:.2f} s a generation, {row['steps_per_second'] / 1e3:.0f}k "
         f"steps/s, first after {row['first_seconds']:.1f} s",
         flush=True,
     )
-    if options.peer_python:
-        report["rejax"] = peer(options.peer_python)
+    if peer_python:
+        report["rejax"] = peer(peer_python)
         for seeds in (1, 8):
             theirs = report["rejax"][f"{seeds}_seeds"]["steps_per_second"]
             ratio = report[f"ppo_{seeds}_seeds"]["steps_per_second"] / theirs
             print(f"rejax, {seeds} seed(s): {theirs / 1e3:.0f}k steps/s; ratio {ratio:.2f}")
-    report["peak_memory_mb"] = devices.peak_memory_mb()
-    print(f"peak memory of this process: {report['peak_memory_mb']:.0f} MB")
-    if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
