@@ -61,17 +61,17 @@ class Layout:
 
     def mean_gradient(
         self, loss: Callable[..., tuple[Array, PyTree]]
-    ) -> Callable[..., tuple[PyTree, Array, PyTree]]:
+    ) -> Callable[..., tuple[PyTree, Array, PyTree, Array]]:
         """Returns a function that differentiates the mean of `loss` over a batch of entries.
 
         `loss(theta, *entry) -> (scalar, auxiliary)`. The result maps `(theta, *entries [N, ...])`
-        to the gradient with respect to theta, the losses `[N]` and the auxiliaries `[N, ...]`. One
-        gradient is taken a chunk, of the sum over its entries, so that products with theta stay
-        large and memory is that of a chunk. A chunk whose gradient is not finite, because one entry
-        diverged, is left out of the mean.
+        to the gradient with respect to theta, the losses `[N]`, the auxiliaries `[N, ...]` and
+        whether each entry counts `[N]`. One gradient is taken a chunk, of the sum over its entries,
+        so that products with theta stay large and memory is that of a chunk. A chunk whose gradient
+        is not finite, because one entry diverged, is left out of the mean.
         """
 
-        def mapped(theta: PyTree, *args: PyTree) -> tuple[PyTree, Array, PyTree]:
+        def mapped(theta: PyTree, *args: PyTree) -> tuple[PyTree, Array, PyTree, Array]:
             total = jax.tree.leaves(args)[0].shape[0]
             share = -(-total // self.devices)
             chunk = min(self.chunk or share, share)
@@ -118,8 +118,11 @@ class Layout:
 
 def _add_chunk(
     loss: Callable[..., tuple[Array, PyTree]], theta: PyTree, sums: PyTree, part: PyTree
-) -> tuple[PyTree, tuple[Array, PyTree]]:
-    """Adds a chunk's gradient and number of entries to the sums; returns losses and the rest."""
+) -> tuple[PyTree, tuple[Array, PyTree, Array]]:
+    """Adds a chunk's gradient and number of entries to the sums.
+
+    Returns the sums; and losses, the rest and whether they count, of every entry.
+    """
     entries, counts = part
 
     def total(theta: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
@@ -130,7 +133,7 @@ def _add_chunk(
     usable = all_finite(gradient) & jnp.all(jnp.isfinite(outputs[0]) | ~counts)
     kept = jax.tree.map(lambda g: jnp.where(usable, g, jnp.zeros_like(g)), gradient)
     added = (kept, jnp.where(usable, jnp.sum(counts, dtype=jnp.float32), 0.0))
-    return jax.tree.map(jnp.add, sums, added), outputs
+    return jax.tree.map(jnp.add, sums, added), (*outputs, counts & usable)
 
 
 def make_mesh(devices: int | None = None) -> Mesh:

@@ -80,7 +80,8 @@ class TruncatedBackprop:
       truncation: the learner, K, and the exam that is the meta-loss.
       curriculum: where tasks come from.
       layout: how lives are laid over devices and chunks.
-      score: what the curriculum is told of a life that ended; None = zero.
+      score: what the curriculum is told of a life that ended; None = zero. NaN is told of a life
+        that diverged or was cut short by staggering.
     """
 
     config: TruncatedBackpropConfig
@@ -109,20 +110,22 @@ class TruncatedBackprop:
     ) -> tuple[Estimate, TruncatedBackpropState]:
         """Lives K inner steps, differentiates, and replaces the lives that are over.
 
-        A life whose loss or state is not finite ends too, and gives no gradient.
+        A life whose loss or state is not finite ends too, and gives no gradient; neither do those
+        in its chunk, all of which count as diverged.
         """
         key_part, key_renew = split_named(key, "part", "renew")
         keys = jax.random.split(key_part, self.config.lives)
         lives = state.lives
-        gradient, losses, (states, log) = self.layout.mean_gradient(self._part)(
+        gradient, losses, (states, log), counted = self.layout.mean_gradient(self._part)(
             theta, keys, lives.task, lives.state
         )
         lives = lives._replace(state=states, age=lives.age + self.truncation.length)
         healthy = jnp.isfinite(losses) & jax.vmap(_finite)(states)
         state = self._renew(key_renew, theta, lives, state.curriculum, healthy)
-        rows, diverged = replace_diverged(losses[None])
+        rows, _ = replace_diverged(losses[None])
         summary = {name: values[None] for name, values in log.items()}
-        return Estimate(gradient, rows[0], diverged, rows, summary), state
+        lost = jnp.sum(~counted, dtype=jnp.int32)
+        return Estimate(gradient, rows[0], lost, rows, summary), state
 
     def _part(
         self, theta: Theta, key: Key, task: Task, state: LearnerState
@@ -149,7 +152,9 @@ class TruncatedBackprop:
 
         def replace(_: None) -> TruncatedBackpropState:
             scores = self._scores(key_score, theta, lives, ended)
-            scores = jnp.where(healthy, scores, jnp.nan)
+            # A life that was cut short says little of its level.
+            whole = lives.age >= jax.vmap(self.truncation.lifetime)(lives.task)
+            scores = jnp.where(healthy & whole, scores, jnp.nan)
             reported = self.curriculum.report(curriculum, lives.ticket, scores, ended)
             task, ticket, drawn = self.curriculum.draw(key_draw, reported, ended)
             born = self._born(key_lives, theta, task, ticket)

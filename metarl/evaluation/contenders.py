@@ -1,15 +1,15 @@
 """Who is compared: agents of any kind, ready to live on an environment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from metarl.core.contracts import Learner, TaskDistribution
-from metarl.core.types import Theta
-from metarl.envs.protocol import Environment
+from metarl.core.contracts import Learner
+from metarl.core.types import Task, Theta
+from metarl.envs.protocol import Environment, EnvParams
 from metarl.inner.ppo import PPO, PPOTheta
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent import RuleAgent
@@ -18,7 +18,7 @@ from metarl.optimizers.protocol import InnerOptimizer
 from metarl.rules.bank import BankTheta, bank
 from metarl.rules.protocol import Rule
 from metarl.rules.update_rule import UpdateRule
-from metarl.tasks.lifetimes import Lifetimes
+from metarl.tasks.lifetimes import TimedTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +29,19 @@ class Contender:
 
     Attributes:
       learner: how it lives; its logs are `metarl.inner.scores.EpisodeLog`s.
-      tasks: what it lives on; each seed draws one, the same for every contender.
       updates: K, inner steps of its life.
       batch_size: environment steps of each.
       theta: its meta-parameters; `()` for one that is written down.
       settings: of the learner, for people to see.
+      task: `parameters of the environment -> task of the learner`.
     """
 
     learner: Learner
-    tasks: TaskDistribution
     updates: int
     batch_size: int
     theta: Theta = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    task: Callable[[EnvParams], Task] = lambda params: params
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ def drift_contenders(
     return {
         name: Contender(
             learner,
-            env,
             config.updates,
             config.batch_size,
             BankTheta(jnp.int32(number), thetas),
@@ -90,8 +89,14 @@ def rule_contender(
       **parts: further fields of `RuleAgent`.
     """
     agent = RuleAgent(env, config, rule, **parts)
-    tasks = Lifetimes(env, config.updates, config.updates)
-    return Contender(agent, tasks, config.updates, config.batch_size, theta, asdict(config))
+    return Contender(
+        agent,
+        config.updates,
+        config.batch_size,
+        theta,
+        asdict(config),
+        lambda params: TimedTask(params, jnp.int32(config.updates)),
+    )
 
 
 def optimizer_contender(
@@ -108,7 +113,7 @@ def optimizer_contender(
     """
     both = PPOTheta(rule.init(jax.random.key(0)), theta)
     learner = PPO(env, config, rule, optimizer)
-    return Contender(learner, env, config.updates, config.batch_size, both, asdict(config))
+    return Contender(learner, config.updates, config.batch_size, both, asdict(config))
 
 
 def groups(contenders: Mapping[str, Contender]) -> list[dict[str, Contender]]:

@@ -74,7 +74,7 @@ def evaluate(
     keys = jax.random.split(key_train, seeds)
     records: dict[str, _Record] = {}
     for group in groups(contenders):
-        records |= _train(group, keys, layout)
+        records |= _train(env, group, keys, layout)
     scores = {name: np.asarray(_scores(records[name])) for name in contenders}
     ends = _interval_ends(contenders)
     settings = [contender.settings for contender in contenders.values()]
@@ -95,26 +95,28 @@ def evaluate(
     )
 
 
-def _train(group: Mapping[str, Contender], keys: Key, layout: Layout) -> dict[str, _Record]:
+def _train(
+    env: Environment, group: Mapping[str, Contender], keys: Key, layout: Layout
+) -> dict[str, _Record]:
     """Lives `keys [S]` lives of every contender of a group that shares its learner."""
-    program = _training_program(next(iter(group.values())), len(group), layout)
+    program = _training_program(env, next(iter(group.values())), len(group), layout)
     records = jax.device_get(program(keys, stacked_thetas(group)))
     return {name: jax.tree.map(lambda x, i=i: x[i], records) for i, name in enumerate(group)}
 
 
 def _training_program(
-    contender: Contender, contenders: int, layout: Layout
+    env: Environment, contender: Contender, contenders: int, layout: Layout
 ) -> Callable[[Key, Theta], _Record]:
     """Compiles `(keys [S], thetas [contenders, ...]) -> records [contenders, S, K]`.
 
     Thetas are arguments, so that the compilation cache knows the program of another run's thetas.
     """
-    tasks = contender.tasks
     loss = MeanReturnLoss(SCORE_WINDOW)
-    unroll = Unroll(tasks, contender.learner, contender.updates, loss)
+    unroll = Unroll(env, contender.learner, contender.updates, loss)
 
     def live(key: Key, theta: Theta) -> _Record:
-        log = unroll.run(key, theta, tasks.sample(named(key, "task")))[1]
+        task = contender.task(env.sample(named(key, "task")))
+        log = unroll.run(key, theta, task)[1]
         return _Record(log.return_sum, log.episodes, log.running_return, log.finite)
 
     def train(keys: Key, thetas: Theta) -> _Record:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metarl.core.errors import ConfigError
 from metarl.core.keys import permutations, split_named
 from metarl.core.numerics import standardise
 from metarl.core.types import Array, Key, PyTree, Task, Theta
@@ -88,6 +89,13 @@ class PPO:
     config: PPOConfig
     rule: Rule
     inner_optimizer: InnerOptimizer | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.env.observation_space, Discrete):
+            raise ConfigError(
+                f"Observations of {self.env.name} are numbers of states, which this network would "
+                "take for quantities. Choose another observation, such as '?observation=tabular'."
+            )
 
     @cached_property
     def prepared_env(self) -> Environment:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
@@ -12,9 +13,12 @@ from metarl.core.types import PyTree
 from metarl.networks.heads import HeadsConfig
 from metarl.rules.update_rule import LOGITS
 
+_ROOT = 1e-12
+"""Under Adam's root, whose derivative is infinite where a gradient is zero."""
+
 _RULES: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "sgd": optax.sgd,
-    "adam": optax.adam,
+    "adam": lambda rate: optax.adam(rate, eps_root=_ROOT),
     "rmsprop": optax.rmsprop,
 }
 
@@ -86,7 +90,23 @@ class RuleAgentConfig:
         descent = _RULES[self.descent](rate)
         if self.max_grad_norm is None:
             return descent
-        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), descent)
+        return optax.chain(_clip(self.max_grad_norm), descent)
+
+
+def _clip(max_norm: float) -> optax.GradientTransformation:
+    """Clips by the global norm, like optax's, but with a derivative where all gradients are zero.
+
+    A meta-gradient is taken through it, and sparse rewards do give zero gradients.
+    """
+
+    def clip(updates: optax.Updates, params: optax.Params | None = None) -> optax.Updates:
+        del params
+        square = sum(jnp.sum(x**2) for x in jax.tree.leaves(updates))
+        norm = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+        scale = jnp.where(norm > max_norm, max_norm / norm, 1.0)
+        return jax.tree.map(lambda x: scale * x, updates)
+
+    return optax.stateless(clip)
 
 
 def _policy_or_rest(params: PyTree) -> PyTree:

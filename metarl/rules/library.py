@@ -36,7 +36,7 @@ class LoadedDrift:
     Attributes:
       name: what it is called.
       config: its architecture.
-      theta: its weights, `{"first": [8, H], "last": [H, 1]}` (NumPy, float32).
+      theta: its weights, `{"first": [8 or 16, H], "last": [H, 1]}` (NumPy, float32).
       card: what it is and how it was made.
 
     Example:

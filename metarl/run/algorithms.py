@@ -63,6 +63,17 @@ def default_settings(env: Environment, steps: int | None = None) -> Settings:
     return Settings(learner, agent, baseline_settings_for(env, agent))
 
 
+def at_horizon(settings: Settings, horizon: float) -> Settings:
+    """Stretches every lifetime by a factor, to at least one update."""
+    learner = settings.learner
+    steps = max(learner.batch_size, round(horizon * learner.total_steps))
+    agent, baseline = (
+        replace(entry, updates=max(1, round(horizon * entry.updates)))
+        for entry in (settings.agent, settings.baseline)
+    )
+    return Settings(replace(learner, total_steps=steps), agent, baseline)
+
+
 @dataclass(frozen=True)
 class DriftAlgorithm:
     """The actor-critic with a drift."""

@@ -77,6 +77,7 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
         "eval",
         help="train agents with rules and compare them",
         usage="metarl eval RULE [RULE ...] --env ENV [--env ENV ...] [--seeds N] [--steps N] "
+        "[--horizons X ...] "
         "[--tune RATE ...] [--json FILE] [--learner.field value ...] [--agent.field value ...]",
         epilog="RULE is ppo, dpo, mdpo, none, a2c, the name of a shipped rule, a .safetensors "
         "file, or open:PATH or disco:PATH, the weights that others released.",
@@ -86,6 +87,9 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--env", action="append", required=True, help="environment; repeatable")
     evaluate.add_argument("--seeds", type=int, default=16, help="agents a rule (16)")
     evaluate.add_argument("--steps", type=int, help="environment steps of each agent")
+    evaluate.add_argument(
+        "--horizons", type=float, nargs="+", default=[1.0], help="multiples of the lifetime (1)"
+    )
     evaluate.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
     evaluate.add_argument("--chunk", type=int, help="agents at once on each device (all)")
     evaluate.add_argument(

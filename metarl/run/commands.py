@@ -21,6 +21,7 @@ from metarl.run import algorithms, claims, evolve, experiments, finish
 from metarl.run.algorithms import Settings
 from metarl.run.build import Evolution, build
 from metarl.run.config import LARGEST_SEED
+from metarl.run.problem import horizon_name
 from metarl.run.progress import Display, duration
 from metarl.run.tuning import tuned
 
@@ -116,23 +117,26 @@ def evaluate_rules(options: argparse.Namespace, overrides: list[str]) -> int:
 def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[EnvironmentResult]:
     """Yields one `EnvironmentResult` an environment, as it is measured."""
     check_positive(seeds=options.seeds, steps=options.steps, chunk=options.chunk)
+    for horizon in options.horizons:
+        check_positive(horizons=horizon)
     check_range(0, LARGEST_SEED, seed=options.seed)
     found = {name: algorithms.by_name(name) for name in options.rules}
     jobs = []
     for name in dict.fromkeys(options.env):
         env = envs.make(name)
-        settings = _eval_settings(algorithms.default_settings(env, options.steps), overrides)
-        everyone = dict.fromkeys(found, settings)
-        algorithms.contenders(env, found, everyone)  # refuses what does not fit, before any work
-        jobs.append((env, everyone))
+        chosen = _eval_settings(algorithms.default_settings(env, options.steps), overrides)
+        for horizon in options.horizons:
+            settings = algorithms.at_horizon(chosen, horizon)
+            everyone = dict.fromkeys(found, settings)
+            algorithms.contenders(env, found, everyone)  # refuses what does not fit, before work
+            jobs.append((env.replace(name=horizon_name(env.name, horizon)), settings))
     layout = Layout(min(len(jax.devices()), options.seeds), options.chunk)
-    for env, everyone in jobs:
+    for env, settings in jobs:
         key = named(jax.random.key(options.seed), f"evaluation {env.name}")
+        everyone = dict.fromkeys(found, settings)
         if options.tune:
-            settings, key_tune = next(iter(everyone.values())), named(key, "tune")
-            everyone = tuned(
-                env, found, settings, options.tune, options.tune_seeds, key_tune, layout
-            )
+            key_tune, seeds = named(key, "tune"), options.tune_seeds
+            everyone = tuned(env, found, settings, options.tune, seeds, key_tune, layout)
         agents = algorithms.contenders(env, found, everyone)
         yield evaluate(env, agents, options.seeds, key, layout=layout)
 

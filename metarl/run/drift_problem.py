@@ -24,7 +24,7 @@ from metarl.rules.learned_drift import learned_drift
 from metarl.rules.protocol import Rule
 from metarl.run.config import EvolveRuleConfig
 from metarl.run.outer import evolution_of
-from metarl.run.problem import LEARNED, START, Comparison, Problem
+from metarl.run.problem import LEARNED, START, Comparison, Problem, horizon_name
 from metarl.run.settings import settings_for
 
 
@@ -76,7 +76,7 @@ def _comparisons(
         for horizon in (1.0, *(h for h in evaluation.horizons if h != 1.0)):
             steps = max(settings.batch_size, round(horizon * settings.total_steps))
             learner = replace(settings, total_steps=steps)
-            name = env.name if horizon == 1.0 else f"{env.name} {horizon:g}x"
+            name = horizon_name(env.name, horizon)
             contenders = partial(_contenders, env, learner, rule, hand_made)
             found.append(Comparison(name, env, held_out or horizon != 1.0, contenders))
     return tuple(found)

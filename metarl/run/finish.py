@@ -142,7 +142,7 @@ def report(
         notes=notes,
         command=command_line(load(run.experiment), evolution.config),
         learned=LEARNED,
-        told=f"An {problem.noun}: {problem.use}.",
+        told=f"{problem.noun.capitalize()}: {problem.use}.",
         usage=problem.usage.format(path=str(artifact)) if artifact else "",
         pictures=problem.pictures(theta, run.observations.rows()),
     )

@@ -139,6 +139,12 @@ class TrainUpdateRuleConfig:
                 "every generation."
             )
 
+        if self.method == "backprop" and self.agent.replay_capacity:
+            raise ConfigError(
+                f"agent.replay_capacity={self.agent.replay_capacity} would be ignored: with "
+                "method='backprop' an agent learns from every rollout once."
+            )
+
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Names of the environments of training."""

@@ -16,6 +16,11 @@ LEARNED, START = "learned", "start"
 """What a report calls theta after training, and before."""
 
 
+def horizon_name(env: str, horizon: float) -> str:
+    """What an environment is called where lifetimes are stretched: `gymnax/CartPole-v1 4x`."""
+    return env if horizon == 1.0 else f"{env} {horizon:g}x"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One environment on which the result is compared with hand-made agents.

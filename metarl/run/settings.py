@@ -106,8 +106,8 @@ NETWORK_AGENT = RuleAgentConfig(
 def agent_settings_for(env: Environment) -> RuleAgentConfig:
     """Returns the settings of an agent that lives with an update rule.
 
-    A table where observations are numbers, as in Oh et al. 2020 (arXiv:2007.08794), table 4; a
-    small network elsewhere.
+    A table where observations are numbers, with the step sizes of GROOVE's public code (Jackson et
+    al. 2023, arXiv:2310.02782); a small network elsewhere.
     """
     return TABULAR_AGENT if isinstance(env.observation_space, Discrete) else NETWORK_AGENT
 

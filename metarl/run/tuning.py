@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from metarl.core.errors import check_positive
+from metarl.core.errors import ConfigError, check_positive
 from metarl.core.mesh import Layout
 from metarl.core.types import Key
 from metarl.envs.protocol import Environment
@@ -43,8 +43,10 @@ def tuned(
       layout: how they are laid over devices.
 
     Raises:
-      ConfigError: a rate or the number of seeds is not positive.
+      ConfigError: no rate, or a rate or the number of seeds is not positive.
     """
+    if not rates:
+        raise ConfigError("Nothing to tune: no learning rate was given.")
     check_positive(tune_seeds=seeds, **{f"tune[{i}]": rate for i, rate in enumerate(rates)})
     means: dict[str, list[float]] = {name: [] for name in algorithms}
     for rate in rates:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from metarl import envs
 from metarl.core.contracts import Curriculum, Truncation, Unroll
@@ -34,11 +35,11 @@ from metarl.rules import lpg_library
 from metarl.rules.a2c import a2c
 from metarl.rules.lpg import lpg
 from metarl.rules.update_rule import UpdateRule
-from metarl.run.algorithms import Settings, by_name, contenders
+from metarl.run.algorithms import Algorithm, Settings, by_name, contenders
 from metarl.run.level_reports import curriculum_picture, level_pictures, observe
 from metarl.run.lpg_config import SCORES, TrainUpdateRuleConfig
 from metarl.run.outer import evolution_of, gradient_rule
-from metarl.run.problem import LEARNED, START, Comparison, Problem
+from metarl.run.problem import LEARNED, START, Comparison, Problem, horizon_name
 from metarl.run.settings import agent_settings_for, baseline_settings_for, settings_for
 from metarl.tasks.curricula.level_replay import LevelReplay
 from metarl.tasks.curricula.uniform import Uniform
@@ -54,6 +55,10 @@ def update_rule_problem(config: TrainUpdateRuleConfig, layout: Layout) -> Proble
     rule = lpg(config.rule)
     env = envs.make(config.levels.env)
     agent = RuleAgent(env, replace(config.agent, updates=config.levels.lifetime[1]), rule)
+    # Refuses networks that do not fit the observations.
+    space = env.observation_space
+    example = jnp.zeros(space.shape, space.dtype)
+    jax.eval_shape(agent.network.init, jax.random.key(0), example)
     tasks = Lifetimes(env, *config.levels.lifetime)
     curriculum = _curriculum(config, tasks)
     if config.method == "es":
@@ -116,7 +121,9 @@ def _meta_gradient(
 def _curriculum(config: TrainUpdateRuleConfig, tasks: Lifetimes) -> Curriculum:
     if config.curriculum.kind == "uniform":
         return Uniform(tasks)
-    return LevelReplay(config.curriculum.replay, tasks)
+    replay = LevelReplay(config.curriculum.replay, tasks)
+    replay.check_slots(config.backprop.lives.lives)
+    return replay
 
 
 def _lifetime(task: TimedTask) -> Array:
@@ -153,38 +160,42 @@ def _comparisons(
     own = replace(config.agent, updates=config.levels.lifetime[1])
     entries = [(seen.name, seen, own, False)]
     for horizon in config.evaluation.horizons:
-        longer = replace(own, updates=max(1, round(horizon * own.updates)))
-        entries.append((f"{seen.name} {horizon:g}x", seen, longer, True))
+        if horizon != 1.0:
+            longer = replace(own, updates=max(1, round(horizon * own.updates)))
+            entries.append((horizon_name(seen.name, horizon), seen, longer, True))
     for name in config.evaluation.envs:
         if name != seen.name:
             env = envs.make(name)
             entries.append((name, env, _held_out_settings(config, env), True))
+    hand_made = {name: by_name(name) for name in config.evaluation.rules}
     return tuple(
-        Comparison(name, env, held_out, partial(_contenders, config, env, settings, rule))
+        Comparison(name, env, held_out, _contenders(env, settings, rule, hand_made))
         for name, env, settings, held_out in entries
     )
 
 
 def _held_out_settings(config: TrainUpdateRuleConfig, env: Environment) -> RuleAgentConfig:
-    settings = agent_settings_for(env)
+    same = config.evaluation.learner == "same"
+    settings = config.agent if same else agent_settings_for(env)
     if config.evaluation.steps is None:
         return settings
     return replace(settings, updates=max(1, config.evaluation.steps // settings.batch_size))
 
 
 def _contenders(
-    config: TrainUpdateRuleConfig,
-    env: Environment,
-    settings: RuleAgentConfig,
-    rule: UpdateRule,
-    theta: Theta,
-    start: Theta,
-) -> dict[str, Contender]:
-    learned = rule_contender(env, rule, theta, settings)
-    tuned = Settings(settings_for(env.name), settings, baseline_settings_for(env, settings))
-    hand_made = {name: by_name(name) for name in config.evaluation.rules}
-    return {
-        LEARNED: learned,
-        START: replace(learned, theta=start),
-        **contenders(env, hand_made, dict.fromkeys(hand_made, tuned)),
-    }
+    env: Environment, settings: RuleAgentConfig, rule: UpdateRule, hand_made: dict[str, Algorithm]
+) -> Callable[[Theta, Theta], dict[str, Contender]]:
+    """Refuses agents that do not fit the environment now, and not after training."""
+    learned = rule_contender(env, rule, (), settings)
+    learner = settings_for(env.name)
+    steps = max(learner.batch_size, settings.updates * settings.batch_size)
+    tuned = Settings(
+        replace(learner, total_steps=steps), settings, baseline_settings_for(env, settings)
+    )
+    others = contenders(env, hand_made, dict.fromkeys(hand_made, tuned))
+
+    def beside(theta: Theta, start: Theta) -> dict[str, Contender]:
+        both = {LEARNED: replace(learned, theta=theta), START: replace(learned, theta=start)}
+        return both | others
+
+    return beside

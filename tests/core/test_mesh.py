@@ -51,22 +51,27 @@ def test_the_gradient_of_a_mean_whatever_the_layout(devices, chunk, total):
     x, y = rng.normal(size=(2, total))
     layout = Layout(devices, chunk)
     program = on_mesh(layout.mean_gradient(square_error), make_mesh(devices))
-    gradient, losses, rest = program({"w": jnp.float32(0.5)}, jnp.float32(x), jnp.float32(y))
+    gradient, losses, rest, counted = program(
+        {"w": jnp.float32(0.5)}, jnp.float32(x), jnp.float32(y)
+    )
     error = 0.5 * x - y
     # Sums of at most eight terms of order one.
     tolerance = 8 * np.finfo(np.float32).eps * (1 + np.abs(error).max() * np.abs(x).max())
     np.testing.assert_allclose(gradient["w"], np.mean(2 * x * error), rtol=0, atol=8 * tolerance)
     np.testing.assert_allclose(losses, error**2, rtol=0, atol=8 * tolerance)
     np.testing.assert_allclose(rest["error"], error, rtol=0, atol=tolerance)
+    assert counted.shape == (total,)
+    assert np.all(counted)
 
 
 def test_a_chunk_that_diverged_is_left_out_of_the_mean():
     x = jnp.array([1.0, 2.0, 3.0, np.nan, 5.0])
     y = jnp.zeros(5)
-    gradient, losses, _ = jax.jit(Layout(chunk=2).mean_gradient(square_error))(
+    gradient, losses, _, counted = jax.jit(Layout(chunk=2).mean_gradient(square_error))(
         {"w": jnp.float32(1.0)}, x, y
     )
     # Chunks (1, 2), (3, nan), (5): the second is dropped.
     np.testing.assert_allclose(gradient["w"], 2 * (1 + 4 + 25) / 3, rtol=1e-6)  # three roundings
+    np.testing.assert_array_equal(counted, [True, True, False, False, True])
     assert np.isnan(losses[3])
     assert np.isfinite(losses[np.array([0, 1, 2, 4])]).all()

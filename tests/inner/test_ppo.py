@@ -210,3 +210,9 @@ def test_bad_settings_are_refused(settings, message):
 def test_bad_window_is_refused():
     with pytest.raises(ConfigError, match="last must lie"):
         MeanReturnLoss(0.0)
+
+
+def test_observations_that_are_numbers_of_states_are_refused():
+    env = envs.make("grid/debug?observation=index")
+    with pytest.raises(ConfigError, match="Choose another observation"):
+        PPO(env, SMALL, rules.ppo())

@@ -150,6 +150,37 @@ def test_a_discrete_observation_is_looked_up(key):
         )
 
 
+@pytest.mark.parametrize("descent", ["sgd", "adam", "rmsprop"])
+def test_a_meta_gradient_passes_through_an_update_of_zero_gradient(descent):
+    """Adam's root and the norm of clipping have no derivative there; sparse rewards lead there."""
+    config = RuleAgentConfig(descent=descent, max_grad_norm=0.5)
+    optimizer = config.optimizer()
+    params = {"logits_head": jnp.ones(3), "value_head": jnp.ones(2)}
+
+    def moved(scale, used):
+        gradient = jax.tree.map(lambda x: scale * used * x, params)
+        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        return sum(jnp.sum(x) for x in jax.tree.leaves(updates))
+
+    assert jnp.isfinite(jax.grad(moved)(1.0, 0.0))
+    # Elsewhere the derivative is there: against a finite difference, below the clipping norm.
+    if descent == "sgd":
+        h = 1e-2
+        difference = (moved(0.1 + h, 1.0) - moved(0.1 - h, 1.0)) / (2 * h)
+        # Linear, so only rounding (1e-7 / 1e-2) is left.
+        np.testing.assert_allclose(jax.grad(moved)(0.1, 1.0), difference, rtol=1e-3)
+
+
+def test_clipping_is_by_the_global_norm_of_each_part():
+    config = RuleAgentConfig(descent="sgd", learning_rate=1.0, max_grad_norm=0.5)
+    optimizer = config.optimizer()
+    gradient = {"logits_head": jnp.array([3.0, 4.0]), "value_head": jnp.array([0.3])}
+    updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+    eps = 4 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(updates["logits_head"], [-0.3, -0.4], rtol=eps)
+    np.testing.assert_allclose(updates["value_head"], [-0.3], rtol=eps)
+
+
 def test_continuous_actions_are_refused():
     rule = lpg(LPGConfig(width=4))
     with pytest.raises(ConfigError, match="lpg needs discrete actions"):

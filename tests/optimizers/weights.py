@@ -19,7 +19,7 @@ def random_theta(seed=0, config=None, scale=0.7):
 
 def released(name):
     """Path of a released file; skips the test where it is not at hand."""
-    path = Path(os.environ.get(VARIABLE, "")) / f"{name}.npy"
+    path = Path(os.environ.get(VARIABLE, "")) / "open" / f"{name}.npy"
     if not os.environ.get(VARIABLE) or not path.is_file():
-        pytest.skip(f"{VARIABLE} names no folder with {name}.npy")
+        pytest.skip(f"{VARIABLE} names no folder with open/{name}.npy")
     return path

@@ -100,6 +100,19 @@ class LevelReplay:
     config: LevelReplayConfig
     tasks: TaskDistribution
 
+    def check_slots(self, slots: int) -> None:
+        """Refuses a buffer that is too small for N slots beside `minimum_fill`.
+
+        Raises:
+          ConfigError: it is.
+        """
+        config = self.config
+        if slots + config.needed > config.capacity:
+            raise ConfigError(
+                f"capacity must be at least {slots + config.needed} for {slots} slots and "
+                f"minimum_fill {config.minimum_fill}, got {config.capacity}."
+            )
+
     def init(self, key: Key) -> LevelBuffer:
         """Starts with an empty buffer."""
         capacity = self.config.capacity
@@ -140,11 +153,7 @@ class LevelReplay:
           ConfigError: the buffer is too small for N slots beside `minimum_fill`.
         """
         config, slots = self.config, wanted.shape[0]
-        if slots + config.needed > config.capacity:
-            raise ConfigError(
-                f"capacity must be at least {slots + config.needed} for {slots} slots and "
-                f"minimum_fill {config.minimum_fill}, got {config.capacity}."
-            )
+        self.check_slots(slots)
         key_coins, key_levels, key_fresh = split_named(key, "coins", "levels", "fresh")
         coins = jax.random.bernoulli(key_coins, config.replay_probability, (slots,))
         enough = jnp.sum(state.evaluated) >= config.needed
