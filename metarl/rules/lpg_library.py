@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from metarl.core.types import Key, Theta
-from metarl.io.artifacts import load_artifact, save_artifact
+from metarl.io.artifacts import WEIGHTS_SUFFIX, load_artifact, save_artifact
 from metarl.rules.artifact_checks import architecture, check_kind, checked_arrays
 from metarl.rules.lpg import lpg
 from metarl.rules.lpg_network import LPGConfig, init_theta
@@ -49,12 +50,22 @@ class LoadedLPG:
         return UpdateRule(self.name, init, rule.outputs, rule.start, rule.targets, rule.loss)
 
 
+def shipped() -> list[str]:
+    """Lists the learned policy gradients that come with the library."""
+    return sorted(path.stem for path in _folder().glob(f"*{WEIGHTS_SUFFIX}"))
+
+
 def load(path: str | Path) -> LoadedLPG:
-    """Loads a learned policy gradient: a `.safetensors` file with its card.
+    """Loads a learned policy gradient.
+
+    Args:
+      path: of a `.safetensors` file with its card; or a name that `shipped` lists.
 
     Raises:
       ArtifactError: it is missing, altered, or not a learned policy gradient.
     """
+    if str(path) in shipped():
+        path = _folder() / f"{path}{WEIGHTS_SUFFIX}"
     artifact = load_artifact(path)
     check_kind(path, artifact.card, KIND)
     config = architecture(path, artifact.card, LPGConfig)
@@ -72,6 +83,10 @@ def save(path: str | Path, theta: Theta, config: LPGConfig, card: Mapping[str, A
     flat = flatten_dict(jax.tree.map(np.asarray, theta), sep="/")
     arrays = unflatten_dict(checked_arrays(path, _shapes(config), flat), sep="/")
     return save_artifact(path, arrays, {**card, "kind": KIND, "architecture": asdict(config)})
+
+
+def _folder() -> Path:
+    return Path(str(files("metarl.rules"))) / "lpg_weights"
 
 
 def _shapes(config: LPGConfig) -> dict[str, tuple[int, ...]]:

@@ -165,7 +165,7 @@ HAND_MADE: Mapping[str, Callable[[], UpdateRule]] = {"a2c": a2c}
 
 def names() -> list[str]:
     """Names that need no path."""
-    return [*library.WRITTEN_DOWN, *HAND_MADE, *library.shipped()]
+    return [*library.WRITTEN_DOWN, *HAND_MADE, *library.shipped(), *lpg_library.shipped()]
 
 
 def by_name(name: str) -> Algorithm:
@@ -184,11 +184,10 @@ def by_name(name: str) -> Algorithm:
         return RELEASED[prefix](path)
     if name in HAND_MADE:
         return BaselineAlgorithm(HAND_MADE[name]())
-    if name.endswith((WEIGHTS_SUFFIX, CARD_SUFFIX)):
-        if load_artifact(name).card.get("kind") == lpg_library.KIND:
-            rule = lpg_library.load(name).rule
-            return RuleAlgorithm(rule, rule.init(jax.random.key(0)))
-    elif name not in names():
+    if _is_lpg(name):
+        rule = lpg_library.load(name).rule
+        return RuleAlgorithm(rule, rule.init(jax.random.key(0)))
+    if not _is_file(name) and name not in names():
         released = ", ".join(f"{entry}:PATH" for entry in RELEASED)
         raise ConfigError(
             f"Unknown rule {name!r}.{nearest(name, names())} Permitted: {', '.join(names())}, "
@@ -196,6 +195,16 @@ def by_name(name: str) -> Algorithm:
         )
     drift = library.by_name(name)
     return DriftAlgorithm(DriftEntry(drift, drift.init(jax.random.key(0))))
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((WEIGHTS_SUFFIX, CARD_SUFFIX))
+
+
+def _is_lpg(name: str) -> bool:
+    if not _is_file(name):
+        return name in lpg_library.shipped()
+    return load_artifact(name).card.get("kind") == lpg_library.KIND
 
 
 def contenders(

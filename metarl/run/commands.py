@@ -16,7 +16,7 @@ from metarl.core.mesh import Layout
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.io.runs import RunDirectory
-from metarl.rules import library
+from metarl.rules import library, lpg_library
 from metarl.run import algorithms, claims, evolve, experiments, finish
 from metarl.run.algorithms import Settings
 from metarl.run.build import Evolution, build
@@ -35,7 +35,8 @@ def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
         print(f"  {name:<10} {experiment.description}; presets: {', '.join(experiment.presets)}")
     print("rules (metarl eval RULE --env ENV):")
     print(f"  written down: {', '.join([*library.WRITTEN_DOWN, *algorithms.HAND_MADE])}")
-    print(f"  learned, shipped: {', '.join(library.shipped()) or 'none'}; or a .safetensors file")
+    shipped = [*library.shipped(), *lpg_library.shipped()]
+    print(f"  learned, shipped: {', '.join(shipped) or 'none'}; or a .safetensors file")
     print(f"  released by others: {', '.join(f'{name}:PATH' for name in algorithms.RELEASED)}")
     print("environments:")
     for name in envs.registered():
