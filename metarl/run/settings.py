@@ -115,9 +115,10 @@ def agent_settings_for(env: Environment) -> RuleAgentConfig:
 def baseline_settings_for(env: Environment, settings: RuleAgentConfig) -> RuleAgentConfig:
     """Returns the settings of a hand-made update rule that stands beside a learned one.
 
-    Rollouts, lifetime and network are the learned rule's; the descent is tuned for the hand-made
-    one: Adam at the best of five rates, on `grid/small` for tables.
+    Rollouts, lifetime and network are the learned rule's; the descent is the hand-made one's own:
+    for tables Adam at the best of five rates from 0.01 to 0.2, which advantage actor-critic reached
+    on `grid/small` (32 levels, 100 updates); for networks Adam at a usual rate, not tuned.
     """
     tabular = isinstance(env.observation_space, Discrete)
-    rate = 0.05 if tabular else 3e-3
+    rate = 0.2 if tabular else 3e-3
     return replace(settings, descent="adam", learning_rate=rate, policy_learning_rate=None)
