@@ -112,9 +112,23 @@ def _on_a_terminal(monkeypatch, term):
             display.note("run: runs/x")
             display.look([_row(1)], steps=100)
             display.look([_row(2), _row(3)], steps=100)
-        return os.read(ours, 1 << 16).decode()
+        return _everything(ours)
     finally:
         os.close(ours)
+
+
+def _everything(descriptor):
+    """Reads to the end; a terminal hands out what was written in pieces of its own."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(descriptor, 1 << 16)
+        except OSError:  # how Linux says that the other side was closed
+            break
+        if not piece:
+            break
+        shown += piece
+    return shown.decode()
 
 
 def test_a_bar_on_a_terminal(monkeypatch):

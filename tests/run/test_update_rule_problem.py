@@ -69,7 +69,7 @@ REPLAY = replace(
     UNIFORM,
     curriculum=CurriculumConfig(
         kind="replay",
-        score="regret",
+        score="l1_value_loss",  # never exactly zero, as a regret so small may be
         score_steps=4,
         replay=LevelReplayConfig(capacity=8, minimum_fill=0.0),
     ),
@@ -169,13 +169,13 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(copy, finished, half):
 
 
 def test_the_buffer_is_part_of_what_comes_back(copy, finished):
-    """With another one in its place the same lives go on otherwise."""
+    """What was in it at the checkpoint is carried to the end; another one would be too."""
     evolution = build_once(REPLAY)
     state = restored(copy.path, REPLAY, step=2)
     estimator_state = state.estimator_state
     curriculum = estimator_state.curriculum
     assert curriculum.evaluated.any()
-    forgotten = curriculum._replace(evaluated=np.zeros_like(curriculum.evaluated))
+    other = curriculum._replace(plays=curriculum.plays + 7)
 
     def end(curriculum):
         start = state._replace(estimator_state=estimator_state._replace(curriculum=curriculum))
@@ -187,7 +187,7 @@ def test_the_buffer_is_part_of_what_comes_back(copy, finished):
 
     expected = last_state(finished, REPLAY)[1]
     assert end(curriculum) == expected
-    assert end(forgotten) != expected
+    assert end(other) != expected
 
 
 def test_the_command_goes_on_and_ends_alike(copy, finished, capsys):
@@ -401,14 +401,14 @@ def test_comparisons_are_lived_as_long_by_everyone():
     """At every horizon, and on environments that were never seen."""
     config = changed(
         agent={"num_envs": 32, "rollout_length": 32},
-        evaluation={"rules": ("a2c", "dpo"), "horizons": (0.2, 1.0, 2.0), "envs": (BANDIT, GRID)},
+        evaluation={"rules": ("a2c",), "horizons": (0.2, 1.0, 2.0), "envs": (BANDIT, GRID)},
     )
     evolution = build(config)
     theta = evolution.theta_start()
     found = {}
     for entry in evolution.problem.comparisons:
         agents = entry.contenders(theta, jax.tree.map(lambda x: x + 1, theta))
-        assert list(agents) == ["learned", "start", "a2c", "dpo"]
+        assert list(agents) == ["learned", "start", "a2c"]
         assert agents["learned"].theta is theta
         assert agents["learned"].learner is agents["start"].learner
         steps = {agent.updates * agent.batch_size for agent in agents.values()}
@@ -417,6 +417,5 @@ def test_comparisons_are_lived_as_long_by_everyone():
         GRID: (False, {5 * 1024}),
         f"{GRID} 0.2x": (True, {1024}),
         f"{GRID} 2x": (True, {10 * 1024}),
-        # One update of each kind of agent, as near to what was asked for as it gets.
-        BANDIT: (True, {1280, 1024}),
+        BANDIT: (True, {1280}),
     }
