@@ -71,8 +71,8 @@ def policy_return(level: Level, policy: Array) -> Array:
       ConfigError: see `optimal_return`; or the policy has another shape.
 
     Example:
-      >>> states = jnp.eye(shape_of(level).states)          # what a tabular agent can see
-      >>> policy_return(level, jax.nn.softmax(apply(params, states)))
+      >>> states = jnp.eye(shape_of(level).states)  # doctest: +SKIP
+      >>> policy_return(level, jax.nn.softmax(apply(params, states)))  # doctest: +SKIP
     """
     _check(level)
     expected = (shape_of(level).states, len(MOVES))
