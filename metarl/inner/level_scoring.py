@@ -80,7 +80,7 @@ class OptimalRegret:
         """Scores a level."""
         del theta
         earned = tested_return(key, self.agent.agent, task, state.agent, self.steps)
-        return optimal_regret(self.optimum(task.env), earned)
+        return optimal_regret(self.optimum(task.task), earned)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def tested_return(
     Where none ends, the mean return so far.
     """
     key_reset, key_steps = split_named(key, "reset", "steps")
-    obs, env_state = agent.prepared_env.reset(key_reset, task.env)
+    obs, env_state = agent.prepared_env.reset(key_reset, task.task)
     state = state._replace(obs=obs, env_state=env_state)
     trajectory = agent.collect(key_steps, task, state, steps)[1]
     done = trajectory.done.astype(jnp.float32)

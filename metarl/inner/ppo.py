@@ -214,7 +214,9 @@ class PPO:
         inner = self._inner_optimizer
         measured = inner.wants_activity
         info = describe(params, layer_paths(self.network), noisy=("actor",), measured=measured)
-        return inner.transformation(self._thetas(theta).optimizer, info)
+        config = self.config
+        num_steps = config.updates * config.epochs * config.minibatches
+        return inner.transformation(self._thetas(theta).optimizer, info, num_steps)
 
     def _thetas(self, theta: Theta) -> PPOTheta:
         return PPOTheta(theta, ()) if self.inner_optimizer is None else theta
@@ -233,12 +235,16 @@ class PPO:
             params, opt_state = carry
             indices, number = inputs
             minibatch = jax.tree.map(lambda x: jnp.take(x, indices, axis=0), batch)
-            gradient, (losses, activity) = jax.grad(self._loss, has_aux=True)(
+            (value, (losses, activity)), gradient = jax.value_and_grad(self._loss, has_aux=True)(
                 params, theta, minibatch, rule_progress
             )
             epoch_progress = (number // config.minibatches) / max(config.epochs - 1, 1)
             context = UpdateContext(
-                progress, epoch_progress, jax.random.fold_in(key_optimizer, number), activity
+                progress,
+                epoch_progress,
+                jax.random.fold_in(key_optimizer, number),
+                activity,
+                value,
             )
             updates, opt_state = tx.update(gradient, opt_state, params, **context._asdict())
             return (optax.apply_updates(params, updates), opt_state), losses

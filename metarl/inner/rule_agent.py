@@ -133,7 +133,7 @@ class RuleAgent:
         space = self.env.observation_space
         example = jnp.zeros(space.shape, space.dtype)
         params = self.network.init(key_network, example)["params"]
-        obs, env_state = self.prepared_env.reset(key_reset, task.env)
+        obs, env_state = self.prepared_env.reset(key_reset, task.task)
         state = RuleAgentState(
             params=params,
             opt_state=self.optimizer.init(params),
@@ -173,7 +173,7 @@ class RuleAgent:
 
         noise = action_noise(key_noise, (length, self.config.num_envs, self.actions), True)
         env_state, obs, trajectory = rollout(
-            key_rollout, self.prepared_env, task.env, act, noise, state.env_state, state.obs
+            key_rollout, self.prepared_env, task.task, act, noise, state.env_state, state.obs
         )
         env_state, obs, trajectory = jax.lax.stop_gradient((env_state, obs, trajectory))
         return state._replace(env_state=env_state, obs=obs), trajectory

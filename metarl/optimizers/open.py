@@ -18,7 +18,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.optimizers.open_network import OpenNetworkConfig, open_init, open_network
 from metarl.optimizers.parameters import ParameterInfo, clip_by_network_norm, describe
-from metarl.optimizers.protocol import Activity, InnerOptimizer
+from metarl.optimizers.protocol import Activity, InnerOptimizer, Steps
 
 BETAS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Decays of the momenta, which have no bias correction."""
@@ -127,8 +127,9 @@ def open_inner_optimizer(
         return open_init(config, key) if theta is None else jax.tree.map(jnp.asarray, theta)
 
     def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...]
+        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
     ) -> optax.GradientTransformationExtraArgs:
+        del num_steps  # `progress` says how far it is
         tx = open_optimizer(theta, info)
         if max_grad_norm is None:
             return tx

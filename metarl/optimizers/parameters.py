@@ -7,7 +7,7 @@ import jax
 import optax
 
 from metarl.core.errors import ConfigError, nearest
-from metarl.core.types import PyTree
+from metarl.core.types import Array, PyTree
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class ParameterInfo:
       noisy: whether its updates may be random.
       units: path of the module whose output units its last axis counts, if their activity will be
         told; None = it will not, and the units pass for equally active.
+      multiplier: by which maximal-update parametrisation multiplies its updates, a scalar.
     """
 
     network: str
     layer: float
     noisy: bool = False
     units: str | None = None
+    multiplier: Array | float = 1.0
 
 
 class _Module:

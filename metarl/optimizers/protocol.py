@@ -13,6 +13,10 @@ Activity: TypeAlias = Mapping[str, Array]
 """Mean absolute activation `[H]` of the output units of each module, by the module's path."""
 
 
+Steps: TypeAlias = int | Array
+"""How many updates a lifetime has: a number, or an integer scalar of a sampled task."""
+
+
 class UpdateContext(NamedTuple):
     """What a learner tells its optimizer beside the gradient: optax's keyword arguments.
 
@@ -21,12 +25,14 @@ class UpdateContext(NamedTuple):
       epoch_progress: `e / (E - 1)` in the e-th (from 0) of E epochs over a batch, scalar in [0, 1].
       key: for an optimizer that is random.
       activity: on the batch of this gradient; None = not measured.
+      value: the loss whose gradient this is, a scalar; None = not told.
     """
 
     progress: Array
     epoch_progress: Array
     key: Key
     activity: Activity | None = None
+    value: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,16 @@ class InnerOptimizer:
     Attributes:
       name: how people call it.
       init: `key -> theta`, the meta-parameters; `()` for one that is written down.
-      transformation: `(theta, info) -> optax transformation`; its `update` is given the fields of
-        `UpdateContext` as keyword arguments, and `info` describes the parameters leaf by leaf.
+      transformation: `(theta, info, num_steps) -> optax transformation`; its `update` is given the
+        fields of `UpdateContext` as keyword arguments. `info` describes the parameters leaf by leaf;
+        `num_steps`, a number or an integer scalar, is how many updates a lifetime has.
       wants_activity: whether `activity` is to be measured.
     """
 
     name: str
     init: Callable[[Key], Theta]
     transformation: Callable[
-        [Theta, tuple[ParameterInfo, ...]], optax.GradientTransformationExtraArgs
+        [Theta, tuple[ParameterInfo, ...], Steps], optax.GradientTransformationExtraArgs
     ]
     wants_activity: bool = False
 
@@ -52,7 +59,7 @@ class InnerOptimizer:
 def from_optax(name: str, transformation: optax.GradientTransformation) -> InnerOptimizer:
     """Makes the inner optimizer that is this transformation, whatever the parameters are."""
     tx = optax.with_extra_args_support(transformation)
-    return InnerOptimizer(name, lambda key: (), lambda theta, info: tx)
+    return InnerOptimizer(name, lambda key: (), lambda theta, info, num_steps: tx)
 
 
 def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:
@@ -60,6 +67,6 @@ def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:
     return InnerOptimizer(
         optimizer.name,
         lambda key: (),
-        lambda _, info: optimizer.transformation(theta, info),
+        lambda _, info, num_steps: optimizer.transformation(theta, info, num_steps),
         optimizer.wants_activity,
     )

@@ -73,7 +73,7 @@ def level_pictures(
             "disc is the agent, dark cells are walls.",
         ),
         "episode": Picture(
-            episode_figure(agent.env, task.env, policy, key_episode),
+            episode_figure(agent.env, task.task, policy, key_episode),
             "An episode",
             "An agent at the end of its life with the learned rule, on a fresh level; a hollow "
             "square was collected.",
@@ -94,7 +94,7 @@ def _moment(curriculum: LevelReplay, state: PyTree) -> CurriculumMoment:
     snapshot = curriculum.snapshot(state)
     levels = snapshot["levels"].env
     features = _FEATURES if isinstance(levels, Level) else {}
-    of_env = {name: lambda tasks, f=f: f(tasks.env) for name, f in features.items()}
+    of_env = {name: lambda tasks, f=f: f(tasks.task) for name, f in features.items()}
     return summarise(0.0, snapshot, of_env, _EDGES)
 
 

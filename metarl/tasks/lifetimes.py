@@ -1,4 +1,4 @@
-"""Tasks that come with a lifetime: how many updates an agent has for them."""
+"""Tasks that come with a lifetime: how many updates a learner has for them."""
 
 import math
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class TimedTask(NamedTuple):
     """A task and the time that there is for it.
 
     Attributes:
-      env: parameters of the environment.
+      task: such as the parameters of an environment, or of a training problem.
       lifetime: N, updates of a whole life, an int32 scalar.
     """
 
-    env: Task
+    task: Task
     lifetime: Array
 
 
@@ -30,7 +30,7 @@ class Lifetimes:
     """Adds a lifetime, log-uniform in `[low, high]`, to every task of a distribution.
 
     Attributes:
-      tasks: where the environments' parameters come from.
+      tasks: where they come from.
       low: shortest lifetime, in updates.
       high: longest one.
     """

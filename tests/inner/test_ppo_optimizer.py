@@ -54,23 +54,26 @@ class Notes(NamedTuple):
     progress: jax.Array
     epoch_progress: jax.Array
     drawn: jax.Array
+    value: jax.Array
     activity: dict
 
 
 def witness(params, wants_activity=True):
     """An optimizer that changes nothing and writes down what it is told."""
 
-    def transformation(theta, info):
+    def transformation(theta, info, num_steps):
+        assert num_steps == STEPS
+
         def init(params):
             units = {about.units: p.shape[-1] for about, p in zip(info, leaves, strict=True)}
             units.pop(None, None)
             zeros = {name: jnp.zeros((STEPS, size)) for name, size in units.items()}
-            return Notes(jnp.int32(0), *jnp.zeros((3, STEPS)), zeros)
+            return Notes(jnp.int32(0), *jnp.zeros((4, STEPS)), zeros)
 
-        def update(updates, state, params=None, *, progress, epoch_progress, key, activity):
+        def update(updates, state, params=None, *, progress, epoch_progress, key, activity, value):
             if activity is None:
                 activity = {}
-            told = (progress, epoch_progress, jax.random.uniform(key), activity)
+            told = (progress, epoch_progress, jax.random.uniform(key), value, activity)
             n = state.number
             written = jax.tree.map(lambda log, x: log.at[n].set(x), tuple(state[1:]), told)
             return jax.tree.map(jnp.zeros_like, updates), Notes(n + 1, *written)
@@ -84,13 +87,19 @@ def witness(params, wants_activity=True):
 def test_an_optimizer_is_told_where_it_stands(key):
     """On a probe with one observation, the activity of every layer is known in closed form."""
     probe = probes.constant_reward()
-    learner = PPO(probe.env, SMALL, rules.ppo())
+    config = replace(SMALL, normalize_advantage=False)
+    learner = PPO(probe.env, config, rules.ppo())
     shapes = jax.eval_shape(lambda k: learner.init(k, (), {}).params, key)
     learner = replace(learner, inner_optimizer=witness(shapes))
     theta = learner.initial_theta(key)
     assert theta == PPOTheta((), ())
-    _, _, state = live(learner, theta, key)
+    _, log, state = live(learner, theta, key)
     notes = state.opt_state
+    # Nothing moves, so the ratio is 1; every advantage is the same error of the value, positive.
+    surrogate = np.sqrt(2 * log.value_loss)
+    entropy_bonus = SMALL.entropy_coefficient * log.entropy
+    told = -surrogate + SMALL.value_coefficient * log.value_loss - entropy_bonus
+    np.testing.assert_allclose(notes.value.reshape(3, 4).mean(1), told, rtol=1e-5)
     assert int(notes.number) == STEPS == UPDATES * SMALL.epochs * SMALL.minibatches
     np.testing.assert_allclose(notes.progress, np.repeat([0, 0.5, 1], 4))
     np.testing.assert_allclose(notes.epoch_progress, np.tile([0, 0, 1, 1], 3))
@@ -159,7 +168,9 @@ def test_evolution_finds_a_gradient_of_theta(open_learner, key):
     flat = InnerOptimizer(
         "flat",
         lambda key: to_vector(network, optimizer.init(key)),
-        lambda theta, info: optimizer.transformation(from_vector(network, theta), info),
+        lambda theta, info, num_steps: optimizer.transformation(
+            from_vector(network, theta), info, num_steps
+        ),
         optimizer.wants_activity,
     )
     config = replace(SMALL, network=NetworkConfig(hidden=()))

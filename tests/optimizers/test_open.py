@@ -169,7 +169,7 @@ def test_chains_hand_the_arguments_on():
     plain = open_optimizer(THETA, INFO)
     chain = optax.chain(optax.scale(0.5), plain, optax.scale(2.0))
     # an argument of another link of the chain is no error
-    got = update(chain, gradient, params, value=1.0, **given)
+    got = update(chain, gradient, params, foreign=1.0, **given)
     expected = update(plain, jax.tree.map(lambda g: 0.5 * g, gradient), params, **given)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, 2 * b), got, expected)
 
@@ -183,8 +183,8 @@ def test_the_inner_optimizer_clips_each_network(key):
         norm = np.sqrt(sum(np.sum(large[name] ** 2) for name in names))
         assert norm > 0.5
         clipped |= {name: large[name] * np.float32(0.5 / norm) for name in names}
-    got = update(fixed(optimizer, THETA).transformation((), INFO), large, params, **given)
-    plain = open_inner_optimizer(theta=THETA, max_grad_norm=None).transformation(THETA, INFO)
+    got = update(fixed(optimizer, THETA).transformation((), INFO, 1), large, params, **given)
+    plain = open_inner_optimizer(theta=THETA, max_grad_norm=None).transformation(THETA, INFO, 1)
     expected = update(plain, clipped, params, **given)
     unclipped = update(plain, large, params, **given)
     for name in params:
