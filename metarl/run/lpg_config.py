@@ -171,5 +171,15 @@ class TrainUpdateRuleConfig:
 
     @property
     def steps_per_generation(self) -> int:
-        """Environment steps of one outer step."""
-        return self.lifetimes * self.updates * self.agent.batch_size
+        """Environment steps of one outer step, on average.
+
+        Those of a regret curriculum's antagonist are among them: it lives every life that ends once
+        more. The short exam of a score (`curriculum.score_steps`) is not.
+        """
+        lived_again = self.backprop.truncation if self._trains_antagonists else 0
+        return self.lifetimes * (self.updates + lived_again) * self.agent.batch_size
+
+    @property
+    def _trains_antagonists(self) -> bool:
+        replay = self.method == "backprop" and self.curriculum.kind == "replay"
+        return replay and self.curriculum.score == "regret"

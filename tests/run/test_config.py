@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from metarl.core.errors import ConfigError
+from metarl.estimators.truncated_backprop import TruncatedBackpropConfig
+from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.run.config import (
     EvaluationConfig,
     EvolveRuleConfig,
@@ -12,6 +14,7 @@ from metarl.run.config import (
     OuterConfig,
     TaskConfig,
 )
+from metarl.run.lpg_config import CurriculumConfig, MetaGradientConfig, TrainUpdateRuleConfig
 
 from .tiny import BANDIT, CATCH, TINY
 
@@ -54,3 +57,16 @@ def test_lifetimes_and_steps_are_counted():
     assert config.lifetimes == 4 * 3 * 5 * 2
     # 100 steps hold three whole batches of 2 x 16.
     assert config.steps_per_generation == 120 * 96
+
+
+def test_a_regret_curriculum_pays_for_its_antagonists():
+    """4 lives x (5 updates and an exam) x 8 steps; regret lives 5 updates of each once more."""
+    config = TrainUpdateRuleConfig(
+        agent=RuleAgentConfig(num_envs=2, rollout_length=4),
+        backprop=MetaGradientConfig(truncation=5, lives=TruncatedBackpropConfig(lives=4)),
+    )
+    assert config.steps_per_generation == 4 * 6 * 8
+    regret = replace(config, curriculum=CurriculumConfig(kind="replay", score="regret"))
+    assert regret.steps_per_generation == 4 * 11 * 8
+    oracle = replace(config, curriculum=CurriculumConfig(kind="replay", score="optimal_regret"))
+    assert oracle.steps_per_generation == 4 * 6 * 8
