@@ -92,7 +92,7 @@ def observe(curriculum: Curriculum, state: PyTree) -> dict[str, Any]:
 
 def _moment(curriculum: LevelReplay, state: PyTree) -> CurriculumMoment:
     snapshot = curriculum.snapshot(state)
-    levels = snapshot["levels"].env
+    levels = snapshot["levels"].task
     features = _FEATURES if isinstance(levels, Level) else {}
     of_env = {name: lambda tasks, f=f: f(tasks.task) for name, f in features.items()}
     return summarise(0.0, snapshot, of_env, _EDGES)

@@ -40,6 +40,7 @@ from metarl.run.level_reports import curriculum_picture, level_pictures, observe
 from metarl.run.lpg_config import SCORES, TrainUpdateRuleConfig
 from metarl.run.outer import evolution_of, gradient_rule
 from metarl.run.problem import LEARNED, START, Comparison, Problem, horizon_name
+from metarl.run.schedule_picture import schedule_picture
 from metarl.run.settings import agent_settings_for, baseline_settings_for, settings_for
 from metarl.tasks.curricula.level_replay import LevelReplay
 from metarl.tasks.curricula.uniform import Uniform
@@ -92,7 +93,8 @@ def _pictures(
 ) -> dict[str, Picture]:
     key = named(jax.random.key(config.seed), "pictures")
     moved = curriculum_picture(rows, config.curriculum.score)
-    return level_pictures(agent, tasks, key, theta) | moved
+    schedule = {} if config.rule.clock == "none" else schedule_picture(agent, tasks, key, theta)
+    return schedule | level_pictures(agent, tasks, key, theta) | moved
 
 
 def _observe(curriculum: Curriculum, state: PyTree) -> dict[str, Any]:
