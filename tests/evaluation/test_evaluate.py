@@ -69,6 +69,7 @@ def test_contenders_share_their_random_numbers(measured):
     assert np.unique(curves["one"], axis=0).shape[0] == SEEDS
 
 
+@pytest.mark.slow
 def test_devices_change_no_random_number(measured):
     """Over the first four updates, where rounding is too small to flip an action.
 

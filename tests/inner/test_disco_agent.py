@@ -76,6 +76,7 @@ def live(agent, task, setting, theta, key, iterations):
     return first[0], state, np.asarray(returns)
 
 
+@pytest.mark.slow
 def test_all_parts_together(key):
     config = disco.DiscoConfig(
         prediction_size=5, bins=7, max_value=2.0, width=6, lifetime_width=3, embedding=2

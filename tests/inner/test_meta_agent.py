@@ -50,7 +50,11 @@ def part_of(learner, length):
 
 
 @pytest.mark.parametrize(
-    ("updates", "input_gradient"), [(1, False), (3, True)], ids=["one update", "through inputs"]
+    ("updates", "input_gradient"),
+    [
+        pytest.param(1, False, id="one update", marks=pytest.mark.slow),
+        pytest.param(3, True, id="through inputs"),
+    ],
 )
 def test_the_meta_gradient_against_finite_differences(key, updates, input_gradient):
     """In float64, along random directions, with the random numbers held.
@@ -92,6 +96,7 @@ def test_the_meta_gradient_against_finite_differences(key, updates, input_gradie
             np.testing.assert_allclose(difference, expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_stopping_the_inputs_changes_the_meta_gradient(key):
     probe = probes.two_steps()
     gradients = []

@@ -204,6 +204,7 @@ def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
     assert np.any(jax.random.key_data(key) != jax.random.key_data(other))
 
 
+@pytest.mark.slow
 def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
     out = tmp_path / "run"
     config = replace(

@@ -60,6 +60,7 @@ def _stop_in_a_save(process, out, after):
         process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_killed_in_a_checkpoint_and_in_the_evaluation(finished, tmp_path, capsys):
     out = tmp_path / "run"
     process = child("run", *arguments()[1:], "--out", out)

@@ -291,6 +291,7 @@ def test_without_a_curriculum_nothing_is_observed(first):
     assert build_once(UNIFORM).problem.observe(first[0]) == {}
 
 
+@pytest.mark.slow
 def test_evolution_over_whole_lives(tmp_path):
     run = new_run(tmp_path / "run", EVOLVED)
     theta, _ = evolve_in(run, EVOLVED)
