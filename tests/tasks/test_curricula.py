@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarl.tasks.curricula import LevelReplay, LevelReplayConfig, Uniform
+from metarl.tasks.curricula import (
+    LevelReplay,
+    LevelReplayConfig,
+    ScheduledLifetimes,
+    Uniform,
+    growing,
+)
 from metarl.tasks.environments import SampledTask
 
 SLOTS = 3
@@ -20,6 +26,7 @@ TASKS = SampledTask(level)
 TABLE = {
     "uniform": Uniform(TASKS),
     "level_replay": LevelReplay(LevelReplayConfig(capacity=SLOTS, minimum_fill=0.0), TASKS),
+    "scheduled": ScheduledLifetimes(Uniform(TASKS), growing(10, 100, 5), jitter=0.1),
 }
 
 
@@ -37,6 +44,7 @@ def lived(request):
         def some(state, key):
             ended = jax.random.bernoulli(key, 0.6, (SLOTS,))
             tasks, tickets, state = curriculum.draw(key, state, ended)
+            tasks = getattr(tasks, "task", tasks)  # one that came with a lifetime
             state = curriculum.report(state, tickets, tasks["x"][:, 0], ended)
             return state, (tasks, tickets, ended)
 

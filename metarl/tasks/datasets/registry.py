@@ -1,0 +1,73 @@
+"""Data sets by name."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeAlias
+
+from metarl.core.errors import ConfigError, check_choice
+from metarl.tasks.datasets.dataset import Dataset, Text
+from metarl.tasks.datasets.digits import digits
+from metarl.tasks.datasets.images import (
+    CIFAR10,
+    FASHION_MNIST,
+    MNIST,
+    prepared,
+    read_cifar10,
+    read_idx_files,
+)
+from metarl.tasks.datasets.mnist1d import mnist1d
+from metarl.tasks.datasets.text import arithmetic, grammar
+
+Loader: TypeAlias = Callable[[], Dataset]
+
+IMAGES: dict[str, Loader] = {
+    "digits": digits,
+    "mnist": lambda: read_idx_files("mnist", MNIST),
+    "fashion_mnist": lambda: read_idx_files("fashion_mnist", FASHION_MNIST),
+    "cifar10": lambda: read_cifar10("cifar10", CIFAR10),
+}
+"""Data sets of images; all but the digits are downloaded when first used."""
+
+SERIES: dict[str, Loader] = {"mnist1d": mnist1d}
+"""Data sets of one-dimensional inputs."""
+
+TEXTS: dict[str, Callable[[], Text]] = {"arithmetic": arithmetic, "grammar": grammar}
+"""Texts."""
+
+
+def names() -> list[str]:
+    """Lists every name that `load` or `load_text` knows; reads no data."""
+    return [*IMAGES, *SERIES, *TEXTS]
+
+
+@lru_cache(maxsize=8)
+def load(name: str, size: int | None = None, antialias: bool = True, gray: bool = False) -> Dataset:
+    """Loads a data set of classes; the same object again while it is remembered.
+
+    Args:
+      name: one of `IMAGES` or `SERIES`.
+      size: see `metarl.tasks.datasets.images.prepared`, as are the others; for images only.
+      antialias: how to make images smaller.
+      gray: whether only the brightness of colours is kept.
+
+    Raises:
+      ConfigError: the name is unknown, or an option does not fit the data.
+      ArtifactError: a file is damaged, or cannot be downloaded.
+    """
+    check_choice("data set", name, {**IMAGES, **SERIES})
+    if name in IMAGES:
+        return prepared(IMAGES[name](), size, antialias, gray)
+    if size is not None or gray:
+        raise ConfigError(f"{name} has no images, so neither size nor gray can be set.")
+    return SERIES[name]()
+
+
+@lru_cache(maxsize=8)
+def load_text(name: str) -> Text:
+    """Loads a text.
+
+    Raises:
+      ConfigError: the name is unknown.
+    """
+    check_choice("text", name, TEXTS)
+    return TEXTS[name]()

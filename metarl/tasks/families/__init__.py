@@ -1,0 +1,6 @@
+"""L2: families of training problems, by name."""
+
+from metarl.tasks.families.registry import make, names
+from metarl.tasks.families.span import Span
+
+__all__ = ["Span", "make", "names"]

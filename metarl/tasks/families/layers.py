@@ -1,0 +1,119 @@
+"""Layers whose sizes are data: units beyond the sampled number are masked, and stay zero.
+
+A masked layer has the shapes of the largest one and computes what the small one computes: spare
+units put out zero, so their weights get no gradient, and initial weights are scaled by the number
+of inputs that there are. Only an optimizer that looks at a whole tensor can tell the difference.
+
+Networks here are functions of one example; families map them over a batch.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.errors import ConfigError, check_choice
+from metarl.core.types import Array, Key, PyTree
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "sigmoid": jax.nn.sigmoid,
+}
+"""Activation functions by name."""
+
+_TRUNCATED_STD = 0.87962566103423978
+"""Standard deviation of a standard normal variable cut off at 2 on both sides."""
+
+
+def present(count: Array, size: int) -> Array:
+    """Ones for the first `count` of `size` units, zeros for the others, `[size]` float32."""
+    return (jnp.arange(size) < count).astype(jnp.float32)
+
+
+def standard_weights(key: Key, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Draws tensors of mean 0 and variance 1, normal cut off at two deviations.
+
+    They are cut out of one long draw: every further draw costs the compiler about a second.
+
+    Args:
+      key: of the draw.
+      shapes: of the tensors, by name.
+    """
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    drawn = jax.random.truncated_normal(key, -2.0, 2.0, (sum(sizes),)) / _TRUNCATED_STD
+    parts = jnp.split(drawn, list(accumulate(sizes))[:-1])
+    return {
+        name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+
+
+def kernel(
+    standard: Array,
+    fan_in: Array | int,
+    rows: Array | None = None,
+    columns: Array | None = None,
+) -> Array:
+    """Initial weights of variance `1 / fan_in`.
+
+    Args:
+      standard: of variance 1, `[..., inputs, outputs]`.
+      fan_in: how many inputs an output has.
+      rows: which inputs there are, ones and zeros `[inputs]`; None = all.
+      columns: which outputs there are, `[outputs]`; None = all.
+    """
+    return masked(standard / jnp.sqrt(jnp.asarray(fan_in, jnp.float32)), rows, columns)
+
+
+def masked(weights: Array, rows: Array | None = None, columns: Array | None = None) -> Array:
+    """Weights `[..., inputs, outputs]` with zeros where there is no input or no output."""
+    lead = (1,) * (weights.ndim - 2)
+    if rows is not None:
+        weights = weights * rows.reshape(*lead, -1, 1)
+    return weights if columns is None else weights * columns.reshape(*lead, 1, -1)
+
+
+def dense(layer: PyTree, inputs: Array) -> Array:
+    """`inputs @ kernel + bias`, in the precision of the kernel; inputs are `[..., inputs]`."""
+    bias = layer["bias"]
+    return inputs.astype(layer["kernel"].dtype) @ layer["kernel"] + bias.reshape(
+        (1,) * (inputs.ndim - 1) + bias.shape
+    )
+
+
+def dense_layer(
+    standard: Array,
+    fan_in: Array | int,
+    rows: Array | None = None,
+    columns: Array | None = None,
+) -> PyTree:
+    """A layer as it is at first: its `kernel`, and a bias of zeros."""
+    return {
+        "kernel": kernel(standard, fan_in, rows, columns),
+        "bias": jnp.zeros(standard.shape[-1]),
+    }
+
+
+def check_activations(names: tuple[str, ...]) -> None:
+    """Raises ConfigError unless they are names of activations, one at least."""
+    if not names:
+        raise ConfigError(f"activation is empty. Permitted: {', '.join(ACTIVATIONS)}.")
+    for name in names:
+        check_choice("activation", name, ACTIVATIONS)
+
+
+def activate(names: tuple[str, ...], chosen: Array, inputs: Array) -> Array:
+    """The activation of number `chosen` among some, elementwise."""
+    if len(names) == 1:
+        return ACTIVATIONS[names[0]](inputs)
+    return jax.lax.switch(chosen, [ACTIVATIONS[name] for name in names], inputs)
+
+
+def cross_entropy(logits: Array, target: Array) -> Array:
+    """`-log softmax(logits)[target]`; logits `[..., C]`, targets `[...]` integer, float32."""
+    log_probability = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return -jnp.take_along_axis(log_probability, target[..., None], axis=-1)[..., 0]
