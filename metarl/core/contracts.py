@@ -116,7 +116,10 @@ class Curriculum(Protocol):
         ...
 
     def report(self, state: PyTree, tickets: Array, scores: Array, ended: Array) -> PyTree:
-        """Takes notice of the scores `[N]` of the lifetimes that `ended`, booleans `[N]`."""
+        """Takes notice of the scores `[N]` of the lifetimes that `ended`, booleans `[N]`.
+
+        Called at every outer step, also where none ended.
+        """
         ...
 
 

@@ -1,9 +1,9 @@
 """Spreading a batch of independent lifetimes over devices and, on each device, over chunks.
 
 The composition root compiles one program with `on_mesh`; inside it, `Layout.spread` is a `vmap`
-that gives each device its share of the leading axis and gathers the (small) results, and
-`Layout.mean_gradient` differentiates the mean of a loss over such a batch. Neither the
-number of devices nor the chunk touches a random number.
+that gives each device its share of the leading axis and gathers the (small) results,
+`Layout.summed` adds up large ones, and `Layout.mean_gradient` differentiates the mean of a loss
+over such a batch. Neither the number of devices nor the chunk touches a random number.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from metarl.core.errors import check_positive
-from metarl.core.trees import all_finite
+from metarl.core.trees import all_finite, where
 from metarl.core.types import Array, PyTree
 
 POPULATION_AXIS = "population"
@@ -72,31 +72,74 @@ class Layout:
         """
 
         def mapped(theta: PyTree, *args: PyTree) -> tuple[PyTree, Array, PyTree, Array]:
-            total = jax.tree.leaves(args)[0].shape[0]
-            share = -(-total // self.devices)
-            chunk = min(self.chunk or share, share)
-            padded = -(-share // chunk) * chunk
-            index = self._first(share) + jnp.arange(padded)
-            counts = (jnp.arange(padded) < share) & (index < total)
-            local = jax.tree.map(lambda x: jnp.take(x, jnp.minimum(index, total - 1), axis=0), args)
-            parts = jax.tree.map(
-                lambda x: jnp.reshape(x, (padded // chunk, chunk, *x.shape[1:])), (local, counts)
-            )
+            def of_chunk(entries: PyTree, counts: Array) -> tuple[PyTree, PyTree]:
+                return _chunk_gradient(loss, theta, entries, counts)
 
-            def one(sums: PyTree, part: PyTree) -> tuple[PyTree, PyTree]:
-                return _add_chunk(loss, theta, sums, part)
-
-            zeros = (jax.tree.map(jnp.zeros_like, theta), jnp.float32(0.0))
-            sums, outputs = jax.lax.scan(one, zeros, parts)
-            outputs = jax.tree.map(lambda x: x.reshape(padded, *x.shape[2:])[:share], outputs)
-            if self.devices > 1:
-                sums = jax.lax.psum(sums, POPULATION_AXIS)
-                outputs = jax.tree.map(lambda x: self._gather(x)[:total], outputs)
-            gradient, used = sums
+            zero = (jax.tree.map(jnp.zeros_like, theta), jnp.float32(0.0))
+            (gradient, used), outputs = self._reduced(of_chunk, zero, args)
             mean = jax.tree.map(lambda x: x / jnp.maximum(used, 1.0).astype(x.dtype), gradient)
             return mean, *outputs
 
         return mapped
+
+    def summed(
+        self, function: Callable[..., tuple[PyTree, PyTree]], zero: PyTree
+    ) -> Callable[..., tuple[PyTree, PyTree]]:
+        """Returns a function that sums large results over a batch of entries and keeps small ones.
+
+        `function(*entry) -> (addend, rest)`. The result maps `*entries [N, ...]` to the sum of the
+        addends and the rests `[N, ...]`. Only a chunk of addends is held at once, and only their
+        sum crosses devices.
+
+        Args:
+          function: of one entry.
+          zero: the sum over no entry; gives shapes and dtypes of an addend.
+        """
+
+        def of_chunk(entries: PyTree, counts: Array) -> tuple[PyTree, PyTree]:
+            addends, rests = jax.vmap(function)(*entries)
+            counted = where(counts, addends, jax.tree.map(jnp.zeros_like, addends))
+            return jax.tree.map(lambda x: jnp.sum(x, axis=0), counted), rests
+
+        return lambda *args: self._reduced(of_chunk, zero, args)
+
+    def _reduced(
+        self,
+        of_chunk: Callable[[PyTree, Array], tuple[PyTree, PyTree]],
+        zero: PyTree,
+        args: PyTree,
+    ) -> tuple[PyTree, PyTree]:
+        """Adds up what chunks give and gathers what their entries give.
+
+        Args:
+          of_chunk: `(entries [chunk, ...], which of them count [chunk]) -> (sum, rests)`.
+          zero: the sum over nothing.
+          args: entries `[N, ...]`.
+
+        Returns:
+          The sum over all chunks of all devices, and the rests `[N, ...]`.
+        """
+        total = jax.tree.leaves(args)[0].shape[0]
+        share = -(-total // self.devices)
+        chunk = min(self.chunk or share, share)
+        padded = -(-share // chunk) * chunk
+        index = self._first(share) + jnp.arange(padded)
+        counts = (jnp.arange(padded) < share) & (index < total)
+        local = jax.tree.map(lambda x: jnp.take(x, jnp.minimum(index, total - 1), axis=0), args)
+        parts = jax.tree.map(
+            lambda x: jnp.reshape(x, (padded // chunk, chunk, *x.shape[1:])), (local, counts)
+        )
+
+        def one(sums: PyTree, part: PyTree) -> tuple[PyTree, PyTree]:
+            added, rests = of_chunk(*part)
+            return jax.tree.map(jnp.add, sums, added), rests
+
+        sums, rests = jax.lax.scan(one, zero, parts)
+        rests = jax.tree.map(lambda x: x.reshape(padded, *x.shape[2:])[:share], rests)
+        if self.devices > 1:
+            sums = jax.lax.psum(sums, POPULATION_AXIS)
+            rests = jax.tree.map(lambda x: self._gather(x)[:total], rests)
+        return sums, rests
 
     def _first(self, share: int) -> Array | int:
         return 0 if self.devices == 1 else jax.lax.axis_index(POPULATION_AXIS) * share
@@ -116,14 +159,14 @@ class Layout:
         return jax.lax.all_gather(x, POPULATION_AXIS, axis=0, tiled=True)
 
 
-def _add_chunk(
-    loss: Callable[..., tuple[Array, PyTree]], theta: PyTree, sums: PyTree, part: PyTree
-) -> tuple[PyTree, tuple[Array, PyTree, Array]]:
-    """Adds a chunk's gradient and number of entries to the sums.
+def _chunk_gradient(
+    loss: Callable[..., tuple[Array, PyTree]], theta: PyTree, entries: PyTree, counts: Array
+) -> tuple[tuple[PyTree, Array], tuple[Array, PyTree, Array]]:
+    """Differentiates the sum of a chunk's losses.
 
-    Returns the sums; and losses, the rest and whether they count, of every entry.
+    Returns the gradient and the number of entries that count, both zero if the chunk diverged; and
+    losses, the rest and whether they count, of every entry.
     """
-    entries, counts = part
 
     def total(theta: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
         losses, rest = jax.vmap(lambda *entry: loss(theta, *entry))(*entries)
@@ -132,8 +175,8 @@ def _add_chunk(
     gradient, outputs = jax.grad(total, has_aux=True)(theta)
     usable = all_finite(gradient) & jnp.all(jnp.isfinite(outputs[0]) | ~counts)
     kept = jax.tree.map(lambda g: jnp.where(usable, g, jnp.zeros_like(g)), gradient)
-    added = (kept, jnp.where(usable, jnp.sum(counts, dtype=jnp.float32), 0.0))
-    return jax.tree.map(jnp.add, sums, added), (*outputs, counts & usable)
+    used = jnp.where(usable, jnp.sum(counts, dtype=jnp.float32), 0.0)
+    return (kept, used), (*outputs, counts & usable)
 
 
 def make_mesh(devices: int | None = None) -> Mesh:

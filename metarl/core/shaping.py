@@ -61,6 +61,15 @@ def win_loss(losses: Array) -> Array:
     return jnp.stack([sign, -sign], axis=-1).reshape(losses.shape)
 
 
+def clipped(differences: Array, limit: float | None) -> Array:
+    """Differences of losses within pairs, cut to `[-limit, limit]`; None = as they are.
+
+    One pair on a cliff of the meta-loss then cannot drown all others. The price is bias: what
+    estimates a gradient from cut differences descends another function than the mean loss.
+    """
+    return differences if limit is None else jnp.clip(differences, -limit, limit)
+
+
 def unshaped(losses: Array) -> Array:
     """The losses as they are."""
     return losses

@@ -10,7 +10,7 @@ from metarl.core.contracts import Estimate, Unroll
 from metarl.core.errors import ConfigError, check_choice, check_positive
 from metarl.core.keys import named, split_named
 from metarl.core.mesh import Layout
-from metarl.core.shaping import SHAPINGS, replace_diverged, shaped_mean
+from metarl.core.shaping import SHAPINGS, clipped, replace_diverged, shaped_mean
 from metarl.core.trees import normal_like
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.estimators.population import SHARINGS, Sharing, Summary, evaluate
@@ -33,6 +33,8 @@ class FullESConfig:
       antithetic: whether members come in pairs `theta + sigma eps`, `theta - sigma eps`.
       shaping: `centered_rank`, `z_score`, `win_loss` (within pairs) or `none` (then the estimate is
         unbiased for the gradient of the smoothed meta-loss).
+      clip: largest difference of losses within a pair that counts in full, for unshaped antithetic
+        losses; None = any. For its sign alone there is `win_loss`.
     """
 
     population: int = 32
@@ -42,10 +44,15 @@ class FullESConfig:
     common_random_numbers: Sharing = "pair"
     antithetic: bool = True
     shaping: Literal["centered_rank", "z_score", "win_loss", "none"] = "centered_rank"
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         check_positive(
-            population=self.population, sigma=self.sigma, tasks=self.tasks, seeds=self.seeds
+            population=self.population,
+            sigma=self.sigma,
+            tasks=self.tasks,
+            seeds=self.seeds,
+            clip=self.clip,
         )
         check_choice("common_random_numbers", self.common_random_numbers, SHARINGS)
         check_choice("shaping", self.shaping, SHAPINGS)
@@ -55,6 +62,11 @@ class FullESConfig:
             )
         if self.shaping == "win_loss" and not self.antithetic:
             raise ConfigError("shaping='win_loss' compares within pairs: it needs antithetic=True.")
+        if self.clip is not None and not (self.antithetic and self.shaping == "none"):
+            raise ConfigError(
+                f"clip={self.clip} cuts differences of plain losses within pairs: it needs "
+                "antithetic=True and shaping='none'."
+            )
         if self.common_random_numbers == "pair" and not self.antithetic:
             raise ConfigError(
                 "common_random_numbers='pair' needs antithetic=True. Permitted without pairs: "
@@ -109,9 +121,12 @@ class FullES:
             summary=self.summary,
         )
         losses, diverged = replace_diverged(evaluation.losses)
-        weights = shaped_mean(losses, config.shaping)
-        if config.antithetic:
-            weights = weights[0::2] - weights[1::2]
+        if config.clip is not None:
+            differences = clipped(losses[:, 0::2] - losses[:, 1::2], config.clip)
+            weights = jnp.mean(differences, axis=0)
+        else:
+            weights = shaped_mean(losses, config.shaping)
+            weights = weights[0::2] - weights[1::2] if config.antithetic else weights
         chunk = self.layout.chunk or NOISE_CHUNK
         total = weighted_noise(key_noise, theta, weights, chunk)
         scale = 1.0 / (config.population * config.sigma)

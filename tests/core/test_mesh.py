@@ -64,6 +64,29 @@ def test_the_gradient_of_a_mean_whatever_the_layout(devices, chunk, total):
     assert np.all(counted)
 
 
+@pytest.mark.parametrize(("devices", "chunk"), [(1, None), (1, 2), (2, None), (2, 1), (2, 2)])
+@pytest.mark.parametrize("total", [1, 5, 8])
+def test_sums_over_a_batch_whatever_the_layout(devices, chunk, total):
+    """Of integers, so that the order of a sum does not show."""
+    x = np.arange(1, total + 1, dtype=np.int32)
+    layout = Layout(devices, chunk)
+    zero = {"square": jnp.zeros(2, jnp.int32)}
+
+    def one(x):
+        return {"square": jnp.array([x**2, -x])}, (x + 1, jnp.stack([x, x]))
+
+    total_, (one_more, twice) = on_mesh(layout.summed(one, zero), make_mesh(devices))(x)
+    np.testing.assert_array_equal(total_["square"], [np.sum(x**2), -np.sum(x)])
+    np.testing.assert_array_equal(one_more, x + 1)
+    np.testing.assert_array_equal(twice, np.stack([x, x], axis=1))
+
+
+def test_what_fills_the_last_chunk_is_not_summed():
+    """Five entries in chunks of four: the last is there four times, and counts once."""
+    count = Layout(chunk=4).summed(lambda x: (x, x), jnp.int32(0))
+    assert jax.jit(count)(jnp.array([1, 1, 1, 1, 10]))[0] == 14
+
+
 def test_a_chunk_that_diverged_is_left_out_of_the_mean():
     x = jnp.array([1.0, 2.0, 3.0, np.nan, 5.0])
     y = jnp.zeros(5)

@@ -12,6 +12,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.estimators.full_es import FullES, FullESConfig, noise_of, weighted_noise
 
+from .standard_errors import assert_mean, assert_variance
 from .toys import GradientDescent, Tasks, one_step
 
 CURVATURE = jnp.array([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 1.5]])
@@ -39,17 +40,6 @@ def estimates(estimator, theta, count, seed=0):
 
 def estimate_once(estimator, key, theta=THETA):
     return jax.jit(lambda key: estimator.estimate(key, theta, ())[0])(key)
-
-
-def assert_mean(samples, expected):
-    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
-    assert np.all(np.abs(samples.mean(axis=0) - expected) < 4 * error)
-
-
-def assert_variance(samples, expected):
-    squares = (samples - samples.mean(axis=0)) ** 2
-    error = squares.std(axis=0, ddof=1) / np.sqrt(len(samples))
-    assert np.all(np.abs(squares.mean(axis=0) - expected) < 4 * error)
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
@@ -156,6 +146,24 @@ def test_wins_in_pairs_give_the_direction_of_the_gradient_whatever_its_size():
     assert_mean(samples, np.sqrt(2 / np.pi) * slope / (2 * config.sigma))
 
 
+def test_differences_are_cut_within_pairs(key):
+    """Each pair gives `clip(L_plus - L_minus) eps / (2 sigma)`; rows are cut before their mean."""
+    config = dataclasses.replace(UNSHAPED, clip=0.3)
+    steep = one_step(lambda theta, task, key: 3 * quadratic(theta, task, key))
+    unrolls = (one_step(quadratic), steep)
+    found = estimate_once(FullES(config, unrolls), key)
+    eps = estimate_once(FullES(config, (one_step(lambda t, task, k: t[0]),)), key).losses
+    assert eps.shape == (8,)
+    losses = np.asarray(found.unroll_losses, np.float64)
+    differences = losses[:, 0::2] - losses[:, 1::2]
+    cut = np.clip(differences, -config.clip, config.clip)
+    assert 0 < np.sum(cut != differences) < cut.size
+    noise = (np.asarray(eps, np.float64)[0::2] - float(THETA[0])) / config.sigma
+    expected = cut.mean(axis=0) @ noise / (config.population * config.sigma)
+    # Losses and noise are recovered from differences of float32 numbers of size one to ten.
+    np.testing.assert_allclose(found.gradient[0], expected, atol=1e-4)
+
+
 def diverging(limit):
     """Is not finite where the first parameter is above a limit."""
     return one_step(
@@ -260,6 +268,8 @@ def test_memory_does_not_hold_the_noise_of_the_population(key):
         ({"seeds": 0}, "seeds must be positive"),
         ({"shaping": "zscore"}, "mean 'z_score'"),
         ({"common_random_numbers": "pairs"}, "mean 'pair'"),
+        ({"clip": 0.0, "shaping": "none"}, "clip must be positive"),
+        ({"clip": 0.5}, "shaping='none'"),
         ({"antithetic": False}, "needs antithetic=True"),
         (
             {"shaping": "win_loss", "antithetic": False, "common_random_numbers": "population"},

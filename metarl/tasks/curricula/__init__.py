@@ -2,6 +2,16 @@
 
 from metarl.tasks.curricula.level_replay import LevelBuffer, LevelReplay, LevelReplayConfig
 from metarl.tasks.curricula.priorities import PRIORITISATIONS
+from metarl.tasks.curricula.scheduled import ScheduledLifetimes, ScheduledState, growing
 from metarl.tasks.curricula.uniform import Uniform
 
-__all__ = ["PRIORITISATIONS", "LevelBuffer", "LevelReplay", "LevelReplayConfig", "Uniform"]
+__all__ = [
+    "PRIORITISATIONS",
+    "LevelBuffer",
+    "LevelReplay",
+    "LevelReplayConfig",
+    "ScheduledLifetimes",
+    "ScheduledState",
+    "Uniform",
+    "growing",
+]

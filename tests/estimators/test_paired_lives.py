@@ -1,0 +1,297 @@
+"""How pairs are lived: who shares what, when lives end, what divergence does, what it costs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarl.core.contracts import Truncation
+from metarl.core.errors import ConfigError
+from metarl.core.exams import exam_of
+from metarl.core.mesh import Layout, make_mesh, on_mesh
+from metarl.estimators.noise_reuse_es import NoiseReuseES
+from metarl.estimators.paired_lives import PairedLivesConfig
+from metarl.estimators.perturbations import perturbation
+from metarl.estimators.pes import PES
+from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropConfig
+from metarl.estimators.truncated_es import TruncatedES
+from metarl.tasks.curricula import Uniform
+
+from .paired_toys import ESTIMATORS, LogRate, Noisy, Recorder, Slope, last, make
+
+THETA = {"rate": jnp.array([0.1, 0.2]), "bias": jnp.float32(0.5)}
+
+
+def lived(estimator, theta, parts, devices=1):
+    """Some outer steps at one theta, in one program: estimates `[parts, ...]`, states `[...]`."""
+
+    def live(key):
+        key_init, key_parts = jax.random.split(key)
+
+        def part(state, key):
+            found, state = estimator.estimate(key, theta, state)
+            return state, (found, state)
+
+        state = estimator.init(key_init, theta)
+        return jax.lax.scan(part, state, jax.random.split(key_parts, parts))[1]
+
+    return jax.device_get(on_mesh(live, make_mesh(devices))(jax.random.key(3)))
+
+
+def noisy(kind, layout=None):
+    """Five lives of two pairs that end after three parts; no chunk of 3 divides 20 members."""
+    return make(kind, Noisy(), 2, 5, layout=layout, lives=5, pairs=2, sigma=0.1)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return {kind: lived(noisy(kind), THETA, 4) for kind in ESTIMATORS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [(PES, Layout(2, chunk=3)), (TruncatedES, Layout(chunk=3))],
+    ids=str,
+)
+def test_layouts_draw_the_same_and_agree_to_rounding(plain, kind, layout):
+    reference, found = plain[kind], lived(noisy(kind, layout), THETA, 4, layout.devices)
+    # Short lives, so that rounding is not amplified; some ten roundings of numbers of size ten.
+    for one, other in zip(reference[0][1:4], found[0][1:4], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    # Differences of such losses over 2 sigma, times sums of noise.
+    for one, other in zip(
+        *map(jax.tree.leaves, (reference[0].gradient, found[0].gradient)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+    ages, tasks = reference[1].lives.age, reference[1].lives.task
+    np.testing.assert_array_equal(ages, found[1].lives.age)
+    np.testing.assert_array_equal(tasks, found[1].lives.task)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_what_people_want_to_see_is_told_of_every_member(plain, kind):
+    found, _ = plain[kind]
+    assert found.losses.shape == (4, 20)
+    assert found.unroll_losses.shape == found.summary["first"].shape == (4, 1, 20)
+    assert np.all(found.summary["first"] > 0)
+    assert not np.any(found.diverged)
+
+
+def test_the_same_key_gives_the_same_bits(plain):
+    again = lived(noisy(PES), THETA, 4)
+    for one, other in zip(*map(jax.tree.leaves, (plain[PES][0], again[0])), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_lives_end_at_the_first_end_of_a_part_after_their_lifetime(plain, kind):
+    _, states = plain[kind]
+    # Parts of 2 steps, lifetime 5: over at age 6, and begun anew.
+    np.testing.assert_array_equal(states.lives.age, np.array([[2, 4, 0, 2]]).T.repeat(5, axis=1))
+    np.testing.assert_array_equal(states.lives.task[1], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(states.lives.task[2], [6, 7, 8, 9, 10])
+
+
+def test_only_noise_tells_the_pairs_of_a_life_apart():
+    """The loss shows task and key and nothing else: equal within a life, no two lives alike."""
+
+    class Shown:
+        def init(self, key, theta, task):
+            return jax.random.uniform(key)
+
+        def step(self, key, theta, task, state):
+            return state, state + jax.random.uniform(key) + task
+
+    found, state = jax.tree.map(
+        lambda x: x[0], lived(make(PES, Shown(), 2, 5, lives=3, pairs=2), THETA, 1)
+    )
+    losses = found.losses.reshape(3, 4)
+    np.testing.assert_array_equal(losses, losses[:, :1].repeat(4, axis=1))
+    assert len(np.unique(losses)) == 3
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(found.gradient))
+    noise = state.lives.state.accumulated["rate"].reshape(6, 2)
+    assert len(np.unique(noise)) == 12
+
+
+def test_first_parts_agree_to_the_bit(plain):
+    """All that differs between the three is what happened before."""
+    gradients = [plain[kind][0].gradient["rate"] for kind in ESTIMATORS]
+    np.testing.assert_array_equal(gradients[0][0], gradients[1][0])
+    np.testing.assert_array_equal(gradients[0][0], gradients[2][0])
+    assert len({float(gradient[1, 0]) for gradient in gradients}) == 3
+
+
+def test_lives_begin_under_the_thetas_of_their_members(key):
+    found = make(PES, Noisy(start=1.0), 2, 5, lives=3, pairs=2, sigma=0.1)
+    state = jax.jit(lambda key: found.init(key, THETA))(key)
+    pairs = state.lives.state
+    noise = jax.vmap(jax.vmap(lambda k: perturbation(k, THETA, jnp.int32(0))["bias"]))(pairs.noise)
+    # Both draw the same x; rounding of numbers of size one.
+    gap = pairs.states["x"][..., 0] - pairs.states["x"][..., 1]
+    np.testing.assert_allclose(gap, 2 * 0.1 * noise, rtol=0, atol=1e-6)
+    middle = pairs.states["x"].mean(axis=-1)
+    np.testing.assert_allclose(middle[:, 0], middle[:, 1], rtol=0, atol=1e-6)
+    assert len(np.unique(np.round(middle, 4))) == 3
+
+
+def test_noise_is_remade_from_keys_and_summed(plain):
+    """What PES keeps is the sum of the noise of the parts so far; the others keep none."""
+    _, states = plain[PES]
+    keys = states.lives.state.noise[1]  # after two parts
+    drawn = sum(
+        np.asarray(
+            jax.vmap(jax.vmap(lambda k, n=n: perturbation(k, THETA, jnp.int32(n))["rate"]))(keys)
+        )
+        for n in range(2)
+    )
+    np.testing.assert_allclose(states.lives.state.accumulated["rate"][1], drawn, atol=1e-6)
+    np.testing.assert_array_equal(states.lives.state.accumulated["rate"][2], 0)  # new lives
+    for kind in (TruncatedES, NoiseReuseES):
+        assert plain[kind][1].lives.state.accumulated == ()
+
+
+class Fragile:
+    """`Noisy`, but not finite above a limit of the rate, and broken from then on."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def init(self, key, theta, task):
+        return jnp.float32(1)
+
+    def step(self, key, theta, task, state):
+        state = jnp.where(theta["rate"][0] > self.limit[jnp.int32(task)], jnp.nan, state)
+        return state, state * (theta["rate"][0] + theta["bias"])
+
+
+def test_a_diverged_pair_gives_nothing_and_its_life_is_renewed():
+    """On task 2 every member diverges, on task 4 the one with the larger rate, elsewhere none."""
+    limit = jnp.full(100, jnp.inf).at[2].set(-jnp.inf).at[4].set(THETA["rate"][0])
+    scored = {"score": lambda key, theta, task, state: task}
+    found = make(PES, Fragile(limit), 1, 9, lives=4, **scored)
+    estimate, state = jax.tree.map(lambda x: x[0], lived(found, THETA, 1))
+    assert estimate.diverged == 3
+    assert np.isfinite(estimate.losses).all()
+    np.testing.assert_array_equal(state.lives.task, [1, 5, 3, 6])
+    np.testing.assert_array_equal(state.lives.age, [1, 0, 1, 0])
+    np.testing.assert_array_equal(np.isnan(state.curriculum["scores"]).nonzero()[0], [2, 4])
+    # Lives 1 and 3 are left, on the loss rate_0 + bias: eps (eps_rate_0 + eps_bias), over four.
+    noise = [perturbation(state.lives.state.noise[i, 0], THETA, jnp.int32(0)) for i in (0, 2)]
+    expected = sum(np.asarray(n["rate"]) * float(n["rate"][0] + n["bias"]) for n in noise) / 4
+    # Differences of losses of size one, over 2 sigma = 0.02.
+    np.testing.assert_allclose(estimate.gradient["rate"], expected, rtol=0, atol=1e-4)
+
+
+def test_a_life_goes_on_while_one_of_its_pairs_is_healthy():
+    """Where few perturbations reach the limit, some pairs of a life live on, and so does it."""
+    limit = jnp.full(100, THETA["rate"][0] + 0.005)
+    estimate, state = lived(make(PES, Fragile(limit), 1, 9, lives=2, pairs=16), THETA, 1)
+    assert 0 < estimate.diverged[0] < 32
+    np.testing.assert_array_equal(state.lives.age[0], 1)
+
+
+def test_clipping_is_of_the_difference():
+    """One pair on a linear loss in one dimension: everything follows from its two losses."""
+    slope, clip, sigma = 3.0, 1.0, 0.5
+    limited = make(PES, Slope(jnp.float32([slope])), 1, 1, lives=1, sigma=sigma, clip=clip)
+    found, _ = lived(limited, jnp.zeros(1), 32)
+    difference = np.asarray(found.losses[:, 0] - found.losses[:, 1], np.float64)
+    assert 0 < np.sum(np.abs(difference) > clip) < 32
+    eps = difference / (2 * sigma * slope)
+    expected = np.clip(difference, -clip, clip) / (2 * sigma) * eps
+    # Four roundings; the difference is that of two opposite numbers, so it loses nothing.
+    np.testing.assert_allclose(found.gradient[:, 0], expected, rtol=1e-5)
+
+
+def test_low_precision_theta_has_a_gradient_in_float32():
+    theta = jnp.zeros(4, jnp.bfloat16)
+    found, state = lived(make(PES, Slope(jnp.ones(4, jnp.bfloat16)), 1, 3, sigma=1.0), theta, 2)
+    assert found.gradient.dtype == jnp.float32
+    assert state.lives.state.accumulated.dtype == jnp.float32
+    assert np.all(np.isfinite(found.gradient))
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_memory_of_the_state(kind):
+    """Per pair one or two states and, for PES, one theta; nothing knows the lifetime."""
+    theta = {"w": jnp.zeros((7, 3))}
+
+    class Plain:
+        def init(self, key, theta, task):
+            return jnp.zeros(11)
+
+        def step(self, key, theta, task, state):
+            return state, jnp.float32(0)
+
+    def size(lifetime):
+        found = make(kind, Plain(), 2, lifetime, lives=3, pairs=2)
+        state = jax.eval_shape(lambda key: found.init(key, theta), jax.random.key(0))
+        return sum(x.size for x in jax.tree.leaves(state.lives.state) if x.dtype == jnp.float32)
+
+    expected = {TruncatedES: 6 * 11, PES: 6 * (2 * 11 + 21), NoiseReuseES: 6 * 2 * 11}
+    assert size(10) == size(10**6) == expected[kind]
+
+
+def test_memory_of_a_part_does_not_grow_with_its_length():
+    """As it does under backpropagation, which remembers every state; both as compiled."""
+
+    class Wide:
+        def init(self, key, theta, task):
+            return jnp.ones(1000)
+
+        def step(self, key, theta, task, state):
+            state = jnp.tanh(theta * state)
+            return state, jnp.mean(state)
+
+    def used(kind, config, length):
+        truncation = Truncation(Wide(), length, lambda task: jnp.int32(99), exam_of(last))
+        found = kind(config, truncation, Recorder())
+        theta = jnp.float32(0.9)
+        state = jax.eval_shape(lambda key: found.init(key, theta), jax.random.key(0))
+        program = jax.jit(lambda key, state: found.estimate(key, theta, state)[0].gradient)
+        lowered = program.lower(jax.random.key(0), state)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    paired = PairedLivesConfig(lives=4)
+    # Logs and keys grow, by some words a step; states are 1000 numbers.
+    assert used(PES, paired, 64) < 1.2 * used(PES, paired, 8)
+    back = TruncatedBackpropConfig(lives=4, rematerialise=False)
+    assert used(TruncatedBackprop, back, 64) > 4 * used(TruncatedBackprop, back, 8)
+
+
+def test_the_curriculum_hears_of_every_outer_step(plain):
+    np.testing.assert_array_equal(plain[PES][1].curriculum["calls"], [1, 2, 3, 4])
+
+
+def test_first_ends_are_spread():
+    class Tasks:
+        def sample(self, key):
+            return jnp.float32(0)
+
+    found = make(PES, LogRate(), 2, 7, Uniform(Tasks()), lives=200, stagger=True)
+    ends = np.asarray(found.init(jax.random.key(0), jnp.float32(-1)).lives.end)
+    assert set(ends) == set(range(1, 8))
+    # Uniform: four standard errors of the mean of 200.
+    assert abs(ends.mean() - 4) < 4 * np.sqrt((7**2 - 1) / 12 / 200)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"lives": 0}, "lives must be positive"),
+        ({"pairs": 0}, "pairs must be positive"),
+        ({"sigma": -1.0}, "sigma must be positive"),
+        ({"sigma": float("nan")}, "sigma must be positive"),
+        ({"clip": 0.0}, "clip must be positive"),
+        ({"clip": 1.0, "sign": True}, "no effect where sign=True"),
+        ({"score_chunk": 0}, "score_chunk must be positive"),
+    ],
+)
+def test_bad_settings_are_refused(bad, said):
+    with pytest.raises(ConfigError, match=said):
+        PairedLivesConfig(**bad)
+
+
+def test_theta_that_cannot_be_perturbed_is_refused(key):
+    with pytest.raises(ConfigError, match=r"theta\['steps'\] has dtype int32"):
+        make(PES, LogRate(), 1, 1).init(key, {"rate": jnp.float32(0), "steps": jnp.int32(3)})
