@@ -1,4 +1,4 @@
-"""Learned optimizers on disk: the weights that the authors of OPEN released."""
+"""The weights that the authors of OPEN released, on disk."""
 
 import io
 from pathlib import Path
@@ -19,13 +19,13 @@ def by_path(path: str | Path) -> InnerOptimizer:
     """Makes OPEN with published weights, for `metarl.inner.ppo.PPO(inner_optimizer=...)`.
 
     Raises:
-      ArtifactError: see `load`.
+      ArtifactError: see `load_open`.
     """
-    config, theta = load(path)
+    config, theta = load_open(path)
     return open_inner_optimizer(config, theta, name=f"open-{Path(path).stem}")
 
 
-def load(path: str | Path) -> tuple[OpenNetworkConfig, Theta]:
+def load_open(path: str | Path) -> tuple[OpenNetworkConfig, Theta]:
     """Loads published weights of OPEN: a `.npy` file with one flat float32 vector.
 
     Args:

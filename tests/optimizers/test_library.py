@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ArtifactError
-from metarl.optimizers.library import by_path, load
+from metarl.optimizers.library import by_path, load_open
 from metarl.optimizers.open_network import OpenNetworkConfig, to_vector
 from tests.optimizers.weights import released
 
@@ -33,7 +33,7 @@ def with_nan():
 def test_the_length_tells_the_architecture(tmp_path, size, config, key):
     vector = RNG.normal(size=size).astype(np.float32)
     np.save(tmp_path / "mine.npy", vector)
-    found, theta = load(tmp_path / "mine.npy")
+    found, theta = load_open(tmp_path / "mine.npy")
     assert found == config
     np.testing.assert_array_equal(to_vector(config, theta), vector)
     optimizer = by_path(str(tmp_path / "mine.npy"))
@@ -67,7 +67,7 @@ def test_bad_files_are_refused(tmp_path, case):
     path = tmp_path / "weights.npy"
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match=message):
-        load(path)
+        load_open(path)
 
 
 def test_missing_files_are_refused(tmp_path):
@@ -83,5 +83,5 @@ def test_missing_files_are_refused(tmp_path):
     + [("multi", 3571)],
 )
 def test_released_files_load(name, size):
-    config, _ = load(released(name))
+    config, _ = load_open(released(name))
     assert config.size == size

@@ -12,7 +12,7 @@ from metarl.optimizers import (
     ParameterInfo,
     UpdateContext,
     fixed,
-    load,
+    load_open,
     open_inner_optimizer,
     open_optimizer,
 )
@@ -215,7 +215,7 @@ def test_missing_arguments_are_named(change, message):
 
 def test_released_weights_descend_a_quadratic():
     """Not what they were made for, but a step has to go down before noise and decay matter."""
-    _, theta = load(released("multi"))
+    _, theta = load_open(released("multi"))
     tx = open_optimizer(theta)
     start = {"w": jnp.linspace(-0.3, 0.3, 32).reshape(8, 4), "b": jnp.zeros(4)}
 

@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.library import load
+from metarl.optimizers.library import load_open
 from metarl.optimizers.open_network import (
     OpenNetworkConfig,
     from_vector,
@@ -114,7 +114,7 @@ def test_the_start_stands_still_and_has_the_stated_spread(key):
 )
 def test_released_weights_give_known_outputs(name, expected):
     """All features 0.5, fresh state; the numbers were made from the released files in float64."""
-    config, theta = load(released(name))
+    config, theta = load_open(released(name))
     features = jnp.full((19, 1), 0.5)
     outputs, _ = jax.jit(open_network)(theta, jnp.zeros((config.recurrent, 1)), features)
     np.testing.assert_allclose(outputs[:, 0], expected, atol=1e-5)

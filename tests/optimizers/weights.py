@@ -19,7 +19,12 @@ def random_theta(seed=0, config=None, scale=0.7):
 
 def released(name):
     """Path of a released file; skips the test where it is not at hand."""
-    path = Path(os.environ.get(VARIABLE, "")) / "open" / f"{name}.npy"
+    return released_file(f"open/{name}.npy")
+
+
+def released_file(name):
+    """The same for a file by its name in the folder."""
+    path = Path(os.environ.get(VARIABLE, "")) / name
     if not os.environ.get(VARIABLE) or not path.is_file():
-        pytest.skip(f"{VARIABLE} names no folder with open/{name}.npy")
+        pytest.skip(f"{VARIABLE} names no folder with {name}")
     return path

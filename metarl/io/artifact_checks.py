@@ -1,4 +1,4 @@
-"""Whether an artifact is the rule that it was opened as."""
+"""Whether an artifact is what it was opened as."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -24,7 +24,15 @@ def architecture(path: str | Path, card: Mapping[str, Any], kind: type[Config]) 
     Raises:
       ArtifactError: a field is unknown, or a value refused.
     """
-    described = card.get("architecture")
+    return configured(path, card.get("architecture"), kind)
+
+
+def configured(path: str | Path, described: Any, kind: type[Config]) -> Config:
+    """Makes the config whose fields an artifact's card describes.
+
+    Raises:
+      ArtifactError: a field is unknown, or a value refused.
+    """
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(described, Mapping) or not described.keys() <= known:
         raise ArtifactError(

@@ -1,0 +1,65 @@
+"""A tensor seen as a batch of matrices, whose axes are those that are averaged over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from metarl.kernels.lopt_update.moments import factored_axes
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Layout `[B, rows, columns]` of a tensor.
+
+    Attributes:
+      shape: of the tensor.
+      order: its axes, those that make B first.
+    """
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return prod(self.shape[axis] for axis in self.order[:-2])
+
+    @property
+    def rows(self) -> int:
+        """Size of the first axis of a matrix."""
+        return self.shape[self.order[-2]]
+
+    @property
+    def columns(self) -> int:
+        """Size of the second axis of a matrix."""
+        return self.shape[self.order[-1]]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing must be moved in memory."""
+        return self.order == tuple(range(len(self.shape)))
+
+    def lay(self, x: Array) -> Array:
+        """Lays `[K, *shape]` out as `[K, B, rows, columns]`; axes of size 1 stay so."""
+        x = jnp.transpose(x, (0, *(1 + axis for axis in self.order)))
+        return x.reshape(x.shape[0], -1, *x.shape[-2:])
+
+    def back(self, x: Array) -> Array:
+        """Undoes `lay`, of a full tensor."""
+        x = x.reshape(x.shape[0], *(self.shape[axis] for axis in self.order))
+        places = sorted(range(len(self.order)), key=lambda i: self.order[i])
+        return jnp.transpose(x, (0, *(1 + place for place in places)))
+
+
+def matrices(shape: Sequence[int]) -> Matrices | None:
+    """Sees a tensor as matrices; None if it is a vector: no two axes are longer than 1."""
+    axes = factored_axes(shape)
+    if axes is None or shape[axes[0]] < 2:
+        return None
+    pair = sorted(axes)
+    others = [axis for axis in range(len(shape)) if axis not in pair]
+    return Matrices(tuple(shape), (*others, *pair))

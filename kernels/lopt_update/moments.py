@@ -1,0 +1,152 @@
+"""Running averages of one tensor's gradients: momenta, second moments, factored second moments.
+
+Axes of averages come first, `[K, *shape]`, so that each average is contiguous.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+SQUARE_EPS = 1e-30
+"""Added to a squared gradient before it is averaged over rows or columns."""
+
+FACTOR_EPS = 1e-9
+"""Least argument of the root in a factor, and added to the mean of the rows."""
+
+
+class Rates(NamedTuple):
+    """Rate of every running average, one minus its decay; rate r remembers about 1 / r steps.
+
+    Rates and not decays, because 1 - 0.9999 in float32 is wrong in the fourth digit.
+
+    Attributes:
+      momenta: of the gradient, `[M]`.
+      rms: of its square, `[V]`.
+      factored: of the means of its square over rows and columns, `[F]`.
+    """
+
+    momenta: Array
+    rms: Array
+    factored: Array
+
+
+class Moments(NamedTuple):
+    """Running averages of one tensor, float32; none is corrected for its start at zero.
+
+    With the largest axis d0 and the second largest d1 (see `factored_axes`):
+
+    Attributes:
+      momenta: `[M, *shape]`.
+      rms: `[V, *shape]`; None if V = 0.
+      row: mean square over d0, `[F, *shape without d0]`; at rank 0 and 1 the mean square of every
+        element, `[F, *shape]`; None if F = 0.
+      col: mean square over d1, `[F, *shape without d1]`; None at rank 0 and 1, or if F = 0.
+    """
+
+    momenta: Array
+    rms: Array | None
+    row: Array | None
+    col: Array | None
+
+
+class Factors(NamedTuple):
+    """Averages that vary along rows or columns, laid out against the tensor.
+
+    Arrays `[F, ...]`, with axes of size 1 where they do not vary. At rank 0 and 1 both averages are
+    that of the element itself.
+
+    Attributes:
+      row, col: the averages.
+      row_scale, col_scale: the gradient's scale is the product of both.
+    """
+
+    row: Array
+    col: Array
+    row_scale: Array
+    col_scale: Array
+
+
+def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
+    """Finds the two largest axes, `(d1, d0)`: d0 the largest, d1 the second largest.
+
+    Of equal sizes the later axis counts as larger. None at rank 0 and 1.
+    """
+    if len(shape) < 2:
+        return None
+    order = sorted(range(len(shape)), key=lambda axis: (shape[axis], axis))
+    return order[-2], order[-1]
+
+
+def init_moments(shape: Sequence[int], momenta: int, rms: int, factored: int) -> Moments:
+    """Makes averages of a tensor that has seen no gradient."""
+    shape = tuple(shape)
+    axes = factored_axes(shape)
+    row, col = shape, None
+    if axes is not None:
+        d1, d0 = axes
+        row, col = _without(shape, d0), _without(shape, d1)
+    return Moments(
+        jnp.zeros((momenta, *shape), jnp.float32),
+        jnp.zeros((rms, *shape), jnp.float32) if rms else None,
+        jnp.zeros((factored, *row), jnp.float32) if factored else None,
+        jnp.zeros((factored, *col), jnp.float32) if factored and col is not None else None,
+    )
+
+
+def update_moments(moments: Moments, gradient: Array, rates: Rates) -> Moments:
+    """Moves every average towards the gradient: `a' = a + r (x - a)`.
+
+    Args:
+      moments: of this tensor.
+      gradient: `[*shape]`, float32.
+      rates: of the averages.
+    """
+    square = gradient * gradient
+    momenta = _average(rates.momenta, moments.momenta, gradient)
+    rms = None if moments.rms is None else _average(rates.rms, moments.rms, square)
+    row, col = moments.row, moments.col
+    if row is not None:
+        axes = factored_axes(gradient.shape)
+        if axes is None or col is None:
+            row = _average(rates.factored, row, square + SQUARE_EPS)
+        else:
+            d1, d0 = axes
+            row = _average(rates.factored, row, jnp.mean(square, d0) + SQUARE_EPS)
+            col = _average(rates.factored, col, jnp.mean(square, d1) + SQUARE_EPS)
+    return Moments(momenta, rms, row, col)
+
+
+def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:
+    """Lays the factored averages out, and makes scales of them.
+
+    `row_scale = rsqrt(row / mean(row))`, `col_scale = rsqrt(col)`, both with an epsilon; at rank 0
+    and 1 `row_scale = rsqrt(v + 1e-9)` and `col_scale = 1`.
+    """
+    if moments.row is None:
+        return None
+    axes = factored_axes(shape)
+    if axes is None or moments.col is None:
+        v = moments.row
+        ones = jnp.ones((v.shape[0],) + (1,) * len(shape), jnp.float32)
+        return Factors(v, v, safe_rsqrt(v + FACTOR_EPS), ones)
+    d1, d0 = axes
+    row, col = jnp.expand_dims(moments.row, 1 + d0), jnp.expand_dims(moments.col, 1 + d1)
+    mean = jnp.mean(row, 1 + d1, keepdims=True)
+    return Factors(row, col, safe_rsqrt(row / (mean + FACTOR_EPS)), safe_rsqrt(col))
+
+
+def safe_rsqrt(x: Array) -> Array:
+    """Computes `1 / sqrt(max(x, 1e-9))`."""
+    return jax.lax.rsqrt(jnp.maximum(x, FACTOR_EPS))
+
+
+def _average(rate: Array, old: Array, new: Array) -> Array:
+    return old + jnp.reshape(rate, (-1,) + (1,) * new.ndim) * (new[None] - old)
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]

@@ -1,0 +1,185 @@
+"""The update in plain jnp, folded: the specification of this operation.
+
+Dividing channels by their root mean square is multiplying rows of the first kernel, and channels
+that vary only along rows or columns pass the first layer before they are spread over the tensor. So
+no array of all channels of all elements ever exists.
+
+On CPU, networks of up to `UNROLLED_WIDTH` units are spelt out element by element, which compiles to
+one loop over the tensor; wider ones are matrix products on tiles that fit into the cache.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
+from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
+from metarl.kernels.lopt_update.tiles import over_tiles, partial_means
+
+Array = jax.Array
+
+UNROLLED_WIDTH = 8
+"""Up to this many hidden units layers are spelt out."""
+
+
+class Layer(NamedTuple):
+    """An affine layer: kernel `[in, out]`, bias `[out]`."""
+
+    kernel: Array
+    bias: Array
+
+
+class Folded(NamedTuple):
+    """The first layer of one tensor's network.
+
+    Attributes:
+      varying: places, in the feature set, of the kinds of channels that vary over elements.
+      kernel: the rows of these C channels, `[C, H]`.
+      scales: by which to multiply these channels first, `[C, ...]`; None = they are in the kernel.
+      rest: what bias and other channels contribute, arrays `[H, ...]` that broadcast against the
+        tensor.
+    """
+
+    varying: list[int]
+    kernel: Array
+    scales: Array | None
+    rest: list[Array]
+
+
+def lopt_update(
+    features: FeatureSet,
+    layers: Sequence[Layer],
+    scale: Array | float,
+    parameter: Array,
+    gradient: Array,
+    moments: Moments,
+    rates: Rates,
+    exponent: float,
+) -> tuple[Array, Moments]:
+    """See `metarl.kernels.lopt_update.api.lopt_update`."""
+    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
+    if features.gradient_limit is not None:
+        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    moments = update_moments(moments, g, rates)
+    seen = ingredients(features, p, g, moments)
+    first, *others = layers
+    folded = fold(features, first, seen)
+    network = _unrolled if first.kernel.shape[1] <= UNROLLED_WIDTH else _products
+    return network(features, folded, others, exponent, seen) * scale, moments
+
+
+def fold(features: FeatureSet, layer: Layer, seen: Ingredients) -> Folded:
+    """Takes out of the first layer all that can be known before the elements."""
+    shape = seen.gradient.shape
+    kinds = features.make(seen)
+    starts = [0, *accumulate(len(kind) for kind in kinds)]
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for i, kind in enumerate(kinds):
+        by_shape.setdefault(kind.shape[1:], []).append(i)
+
+    def kernel_of(places: Sequence[int]) -> Array:
+        return jnp.concatenate([layer.kernel[starts[i] : starts[i + 1]] for i in places])
+
+    varying = by_shape.pop(shape, [])
+    rest = [jnp.reshape(layer.bias, (-1,) + (1,) * len(shape))]
+    for places in by_shape.values():
+        inputs = jnp.concatenate([kinds[i] for i in places])
+        means = jnp.mean(inputs * inputs, _normalised_axes(features, shape, 1), keepdims=True)
+        inputs = inputs * jax.lax.rsqrt(features.normaliser_eps + means)
+        rest.append(_product(kernel_of(places), inputs))
+
+    def squares(part: Ingredients) -> list[Array]:
+        made = features.make(part)
+        return [made[i] * made[i] for i in varying]
+
+    means = partial_means(squares, seen, shape, _normalised_axes(features, shape, 0))
+    scales = jax.lax.rsqrt(features.normaliser_eps + means)
+    kernel = kernel_of(varying)
+    if scales.size == len(kernel):
+        return Folded(varying, kernel * scales.reshape(-1, 1), None, rest)
+    return Folded(varying, kernel, scales, rest)
+
+
+def _normalised_axes(features: FeatureSet, shape: Sequence[int], lead: int) -> tuple[int, ...]:
+    """Lists the axes of a normaliser's mean, after `lead` others."""
+    rank = len(shape)
+    first = 0 if features.normaliser_axes is None else max(rank - features.normaliser_axes, 0)
+    return tuple(range(lead + first, lead + rank))
+
+
+def varying_channels(
+    features: FeatureSet, folded: Folded, seen: Ingredients, scales: Array | None
+) -> Array:
+    """Makes the channels that vary over elements, `[C, ...]`, scaled if the kernel is not."""
+    kinds = features.make(seen)
+    channels = jnp.concatenate([kinds[i] for i in folded.varying])
+    return channels if scales is None else channels * scales
+
+
+def _unrolled(
+    features: FeatureSet,
+    folded: Folded,
+    layers: Sequence[Layer],
+    exponent: float,
+    seen: Ingredients,
+) -> Array:
+    """Makes the steps element by element, one array a unit."""
+    channels = varying_channels(features, folded, seen, folded.scales)
+    units: list[Array] = []
+    for j in range(folded.kernel.shape[1]):
+        unit = folded.rest[0][j]
+        for contribution in folded.rest[1:]:
+            unit = unit + contribution[j]
+        for i, channel in enumerate(channels):
+            unit = unit + folded.kernel[i, j] * channel
+        units.append(unit)
+    for layer in layers[:-1]:
+        units = _spelt_out(layer, units, layer.bias.shape[0])
+    return _step(layers[-1], units, exponent)
+
+
+def _products(
+    features: FeatureSet,
+    folded: Folded,
+    layers: Sequence[Layer],
+    exponent: float,
+    seen: Ingredients,
+) -> Array:
+    """Makes the steps by matrix products with units in front, `[H, ...]`, tile by tile."""
+
+    def tile(part: tuple[Ingredients, Array | None, list[Array]]) -> Array:
+        part_seen, scales, rest = part
+        units = varying_channels(features, folded, part_seen, scales)
+        units = _product(folded.kernel, units)
+        for contribution in rest:
+            units = units + contribution
+        for layer in layers[:-1]:
+            bias = jnp.reshape(layer.bias, (-1,) + (1,) * (units.ndim - 1))
+            units = _product(layer.kernel, jax.nn.relu(units)) + bias
+        return _step(layers[-1], list(units), exponent)
+
+    return over_tiles(tile, (seen, folded.scales, folded.rest), seen.gradient.shape)
+
+
+def _product(kernel: Array, units: Array) -> Array:
+    """Multiplies a kernel `[in, out]` with units `[in, ...]`, in full float32 on every device."""
+    return jnp.einsum("ch,c...->h...", kernel, units, precision=jax.lax.Precision.HIGHEST)
+
+
+def _step(layer: Layer, units: Sequence[Array], exponent: float) -> Array:
+    """Applies the last layer, and scales its first output by the exponential of its second."""
+    direction, *magnitude = _spelt_out(layer, units, 2 if exponent else 1)
+    return direction * jnp.exp(magnitude[0] * exponent) if magnitude else direction
+
+
+def _spelt_out(layer: Layer, units: Sequence[Array], outputs: int) -> list[Array]:
+    """Rectifies units and applies a layer, of which the first `outputs` outputs are wanted."""
+    sums = []
+    for j in range(outputs):
+        total = layer.bias[j]
+        for i, unit in enumerate(units):
+            total = total + layer.kernel[i, j] * jax.nn.relu(unit)
+        sums.append(total)
+    return sums

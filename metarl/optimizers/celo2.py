@@ -1,0 +1,233 @@
+"""Celo2: a learned direction for matrices, made orthogonal and of unit size; AdamW for the rest.
+
+Moudgil et al. 2026, arXiv:2602.19142. What is learned is where to go, not how far: the step of a
+matrix has root mean square 1 before the learning rate, which is the user's, as is weight decay.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metarl.core.errors import check_positive, check_range
+from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.optimizers.accumulators import in_float32, init_accumulators
+from metarl.optimizers.newton_schulz import newton_schulz
+from metarl.optimizers.parameters import ParameterInfo
+from metarl.optimizers.per_parameter import (
+    TensorNetwork,
+    fold_constants,
+    init_layers,
+    update_tree,
+)
+from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.velo_network import CHANNELS, OUTPUTS, VELO_FEATURES, velo_rates
+
+FEATURES = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+"""The 30 channels of VeLO, each divided by its root mean square over the last two axes."""
+
+VECTOR_CHANNELS = 15
+"""How many channels count at rank 0 and 1, where the released code has no factored ones."""
+
+RMS_DECAY = 0.95
+"""Of the mean square."""
+
+ADAM_DECAYS = (0.9, 0.95)
+"""Of AdamW's momentum and mean square."""
+
+LEARNING_RATE = 1e-3
+"""With which the released weights were meta-trained."""
+
+Mask = PyTree | Callable[[PyTree], PyTree]
+"""A tree of booleans, or a function that makes one of the parameters."""
+
+
+@dataclass(frozen=True)
+class Celo2Config:
+    """Architecture; the defaults are those of the released Celo2.
+
+    Celo2-base, released too, has `orthogonal=False` and AdamW for no tensor.
+
+    Attributes:
+      width: of the two hidden layers.
+      orthogonal: whether steps of matrices are made orthogonal.
+      iterations: of Newton and Schulz.
+      collapse: whether a tensor of rank above 2 is one matrix of its last axis against all others;
+        False as released: it is a batch of matrices of its last two axes.
+    """
+
+    width: int = 8
+    orthogonal: bool = True
+    iterations: int = 5
+    collapse: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive(width=self.width, iterations=self.iterations)
+
+
+class Celo2State(NamedTuple):
+    """Memory of the learned direction.
+
+    Attributes:
+      moments: see `metarl.optimizers.accumulators`.
+    """
+
+    moments: PyTree
+
+
+def celo2_init(config: Celo2Config, key: Key) -> Theta:
+    """Draws the meta-parameters: `network`, an MLP with 30 inputs and 3 outputs."""
+    return {"network": init_layers(key, (CHANNELS, config.width, config.width, OUTPUTS))}
+
+
+def vectors(params: PyTree) -> PyTree:
+    """Marks tensors of rank 0 and 1."""
+    return jax.tree.map(lambda p: jnp.ndim(p) < 2, params)
+
+
+def celo2(
+    theta: Theta,
+    config: Celo2Config | None = None,
+    num_steps: Steps | None = None,
+    learning_rate: optax.ScalarOrSchedule = LEARNING_RATE,
+    weight_decay: float = 0.0,
+    by_adam: Mask = vectors,
+    adam_multiplier: float = 1.0,
+    implementation: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Makes the transformation `g -> -learning_rate (direction + weight_decay p)`.
+
+    Tensors for AdamW (decays 0.9 and 0.95) have `adam_multiplier` times the learning rate and the
+    same weight decay. Embeddings belong to them too: say so in `by_adam`. For language models ports
+    suggest 3.16e-4 falling to a tenth by a cosine, weight decay 0.1 and multiplier 20.
+
+    Args:
+      theta: weights, see `celo2_init`.
+      config: architecture; None = that of the released Celo2.
+      num_steps: not used; any number of updates can be made.
+      learning_rate: a number, or a function of the number of updates made.
+      weight_decay: for all tensors.
+      by_adam: which tensors AdamW moves.
+      adam_multiplier: of the learning rate, for those.
+      implementation: of the kernel; None = the best that can run.
+
+    Raises:
+      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+
+    Reference: Moudgil et al. 2026, arXiv:2602.19142.
+    """
+    del num_steps
+    learned = optax.chain(
+        scale_by_celo2(theta, config, implementation),
+        optax.add_decayed_weights(weight_decay),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+    b1, b2 = ADAM_DECAYS
+    adam = in_float32(
+        optax.chain(
+            optax.scale_by_adam(b1, b2),
+            optax.add_decayed_weights(weight_decay),
+            optax.scale_by_learning_rate(learning_rate),
+            optax.scale(adam_multiplier),
+        )
+    )
+
+    def labels(params: PyTree) -> PyTree:
+        mask = by_adam(params) if callable(by_adam) else by_adam
+        return jax.tree.map(lambda given: "adam" if given else "learned", mask)
+
+    return optax.partition({"learned": learned, "adam": adam}, labels)
+
+
+def scale_by_celo2(
+    theta: Theta, config: Celo2Config | None = None, implementation: str | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """Makes the learned direction of every tensor, of root mean square 1, without a learning rate.
+
+    The first output of the network; then, for a matrix, `newton_schulz` if the config says so; then
+    it is divided by its root mean square, over the last two axes.
+
+    Args:
+      theta: weights, see `celo2_init`.
+      config: architecture; None = that of the released Celo2.
+      implementation: of the kernel; None = the best that can run.
+
+    Raises:
+      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+    """
+    config = Celo2Config() if config is None else config
+
+    def shaped(tree: PyTree) -> PyTree:
+        return jax.tree.map(_as_matrix, tree) if config.collapse else tree
+
+    def init(params: PyTree) -> Celo2State:
+        return Celo2State(init_accumulators(shaped(params), FEATURES))
+
+    def update(
+        updates: PyTree, state: Celo2State, params: PyTree | None = None, **unused: Any
+    ) -> tuple[PyTree, Celo2State]:
+        del unused
+        leaves = jax.tree.leaves(params)
+        directions, moments = update_tree(
+            FEATURES,
+            [_network(theta, jnp.ndim(p)) for p in leaves],
+            shaped(updates),
+            jax.tree.map(lambda p: p.astype(jnp.float32), shaped(params)),
+            state.moments,
+            velo_rates(RMS_DECAY),
+            0.0,
+            implementation,
+        )
+        finished = jax.tree.map(
+            lambda d, p: _finished(d, config).reshape(p.shape).astype(p.dtype), directions, params
+        )
+        return finished, Celo2State(moments)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def celo2_inner(
+    config: Celo2Config | None = None,
+    learning_rate: float = LEARNING_RATE,
+    weight_decay: float = 0.0,
+    by_adam: Mask = vectors,
+    adam_multiplier: float = 1.0,
+) -> InnerOptimizer:
+    """Makes the optimizer for a learner, to be meta-trained; see `celo2` for the arguments."""
+    check_range(0.0, float("inf"), learning_rate=learning_rate, weight_decay=weight_decay)
+    config = Celo2Config() if config is None else config
+
+    def transformation(
+        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
+    ) -> optax.GradientTransformationExtraArgs:
+        del info
+        return celo2(
+            theta, config, num_steps, learning_rate, weight_decay, by_adam, adam_multiplier
+        )
+
+    return InnerOptimizer("celo2", lambda key: celo2_init(config, key), transformation)
+
+
+def _network(theta: Theta, rank: int) -> TensorNetwork:
+    """The network of a tensor, whose step is minus the direction."""
+    (kernel, bias), *rest = fold_constants(theta["network"], jnp.zeros(0))
+    if rank < 2:
+        kernel = jnp.where(jnp.arange(CHANNELS)[:, None] < VECTOR_CHANNELS, kernel, 0.0)
+    return TensorNetwork([(kernel, bias), *rest], -1.0)
+
+
+def _finished(direction: Array, config: Celo2Config) -> Array:
+    if direction.size == 0:
+        return direction
+    if config.orthogonal and direction.ndim >= 2:
+        direction = newton_schulz(direction, config.iterations)
+    axes = tuple(range(direction.ndim))[-2:]
+    square = jnp.mean(direction * direction, axes, keepdims=True)
+    return direction * jax.lax.rsqrt(square + FEATURES.normaliser_eps)
+
+
+def _as_matrix(tensor: Array) -> Array:
+    return tensor.reshape(-1, tensor.shape[-1]) if tensor.ndim > 2 else tensor

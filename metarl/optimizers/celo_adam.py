@@ -1,0 +1,126 @@
+"""Celo-Adam: Adam under the learned schedule of Celo (Moudgil et al. 2025, arXiv:2501.12670)."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metarl.core.errors import check_positive
+from metarl.core.numerics import finite_or
+from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.optimizers.accumulators import check_floating
+from metarl.optimizers.learned_schedule import (
+    ScheduleState,
+    schedule_init,
+    scheduled_factor,
+    start_schedule,
+)
+from metarl.optimizers.loss_features import check_loss, check_num_steps
+from metarl.optimizers.parameters import ParameterInfo
+from metarl.optimizers.protocol import InnerOptimizer, Steps
+
+LEARNING_RATE = 1e-3
+"""Of Adam, before the schedule multiplies it."""
+
+GRADIENT_LIMIT = 1e3
+"""To which gradients are clipped elementwise."""
+
+
+@dataclass(frozen=True)
+class CeloAdamConfig:
+    """Architecture; the default is that of the released weights.
+
+    Attributes:
+      hidden: units of the scheduler.
+    """
+
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        check_positive(hidden=self.hidden)
+
+
+class CeloAdamState(NamedTuple):
+    """Memory of the optimizer.
+
+    Attributes:
+      adam: momentum and mean square, float32 (optax's state).
+      schedule: of the scheduler.
+    """
+
+    adam: optax.OptState
+    schedule: ScheduleState
+
+
+def celo_adam_init(config: CeloAdamConfig, key: Key) -> Theta:
+    """Draws the meta-parameters, `{"schedule": ...}`."""
+    return {"schedule": schedule_init(config.hidden, key)}
+
+
+def celo_adam(
+    theta: Theta,
+    config: CeloAdamConfig | None = None,
+    num_steps: Steps | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Makes the transformation `g -> -0.001 f m / (1e-8 + sqrt(v + 1e-10))`.
+
+    `m` and `v` are Adam's corrected averages, with decays 0.9 and 0.999, of the gradient as
+    `bounded` makes it; `f` is the scheduled factor. `update` needs `value`, the loss.
+
+    Args:
+      theta: weights, see `celo_adam_init`.
+      config: architecture; None = that of the released weights.
+      num_steps: updates of the whole training, beyond which the scheduler is told that it is over.
+
+    Raises:
+      ConfigError: `num_steps` is missing or below 1; a tensor is not of a floating dtype; or, in
+        `update`, `value` is missing or no scalar.
+    """
+    del config  # theta says it all
+    steps = check_num_steps("celo_adam", num_steps)
+    adam = optax.scale_by_adam(0.9, 0.999, 1e-8, 1e-10)
+
+    def init(params: PyTree) -> CeloAdamState:
+        check_floating(params, "parameter")
+        zeros = jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jnp.float32), params)
+        return CeloAdamState(adam.init(zeros), start_schedule(theta["schedule"]))
+
+    def update(
+        updates: PyTree,
+        state: CeloAdamState,
+        params: PyTree | None = None,
+        *,
+        value: Array | None = None,
+        **unused: Any,
+    ) -> tuple[PyTree, CeloAdamState]:
+        del unused
+        check_floating(updates, "gradient")
+        loss = check_loss("celo_adam", value)
+        factor, schedule = scheduled_factor(theta["schedule"], state.schedule, loss, steps)
+        scaled, new = adam.update(jax.tree.map(bounded, updates), state.adam)
+        rate = LEARNING_RATE * factor
+        moved = jax.tree.map(lambda u, g: (-rate * u).astype(g.dtype), scaled, updates)
+        return moved, CeloAdamState(new, schedule)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def celo_adam_inner(config: CeloAdamConfig | None = None) -> InnerOptimizer:
+    """Makes the optimizer for a learner, to be meta-trained."""
+    config = CeloAdamConfig() if config is None else config
+
+    def transformation(
+        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
+    ) -> optax.GradientTransformationExtraArgs:
+        del info
+        return celo_adam(theta, config, num_steps)
+
+    return InnerOptimizer("celo_adam", lambda key: celo_adam_init(config, key), transformation)
+
+
+def bounded(gradient: Array) -> Array:
+    """Clips a gradient to `GRADIENT_LIMIT` in float32; what is not finite becomes zero."""
+    gradient = finite_or(jnp.asarray(gradient, jnp.float32), jnp.float32(0))
+    return jnp.clip(gradient, -GRADIENT_LIMIT, GRADIENT_LIMIT)

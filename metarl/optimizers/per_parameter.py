@@ -1,0 +1,122 @@
+"""What architectures share that apply one small network to every parameter alike."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.keys import named
+from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, lopt_update
+from metarl.optimizers.accumulators import tensors
+
+TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+"""Numbers of updates T at which the time features `tanh(t / T - 1)` cross zero."""
+
+
+class TensorNetwork(NamedTuple):
+    """The network of one tensor.
+
+    Attributes:
+      layers: kernel `[in, out]` and bias `[out]` of each layer.
+      scale: of the steps, a scalar.
+    """
+
+    layers: Sequence[tuple[Array, Array]]
+    scale: Array | float
+
+
+class PerParameterState(NamedTuple):
+    """Memory of an optimizer.
+
+    Attributes:
+      iteration: updates made, an int32 scalar that stops at its largest number.
+      moments: tree of the parameters with `Moments` for tensors, see `init_accumulators`.
+    """
+
+    iteration: Array
+    moments: PyTree
+
+
+def init_layers(key: Key, sizes: Sequence[int]) -> Theta:
+    """Draws an MLP, `{"layer_0": {"kernel": [in, out], "bias": [out]}, ...}`.
+
+    Kernels are normal, truncated at two standard deviations, of scale `in^-1/2`; biases are zero.
+    """
+    theta = {}
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+        noise = jax.random.truncated_normal(
+            named(key, f"layer_{i}"), -2.0, 2.0, (inputs, outputs), jnp.float32
+        )
+        theta[f"layer_{i}"] = {"kernel": noise * inputs**-0.5, "bias": jnp.zeros(outputs)}
+    return theta
+
+
+def fold_constants(theta: Mapping[str, Theta], constants: Array) -> list[tuple[Array, Array]]:
+    """Lists the layers of an MLP whose last inputs are the same for all parameters.
+
+    Args:
+      theta: from `init_layers`.
+      constants: values of the last `C` inputs, `[C]`.
+
+    Returns:
+      Kernel and bias of each layer; the last `C` rows of the first kernel have gone into its bias.
+    """
+    layers = [theta[f"layer_{i}"] for i in range(len(theta))]
+    pairs = [(jnp.asarray(x["kernel"]), jnp.asarray(x["bias"])) for x in layers]
+    kernel, bias = pairs[0]
+    varying = kernel.shape[0] - constants.shape[0]
+    pairs[0] = (kernel[:varying], bias + constants @ kernel[varying:])
+    return pairs
+
+
+def time_features(iteration: Array) -> Array:
+    """`tanh(t / T - 1)` for the 11 timescales T; `t` updates were made before this one."""
+    return jnp.tanh(iteration.astype(jnp.float32) / jnp.asarray(TIMESCALES, jnp.float32) - 1.0)
+
+
+def update_tree(
+    features: FeatureSet,
+    networks: Sequence[TensorNetwork],
+    updates: PyTree,
+    params: PyTree | None,
+    moments: PyTree,
+    rates: Rates,
+    exponent: float,
+    implementation: str | None = None,
+) -> tuple[PyTree, PyTree]:
+    """Makes the update of every tensor: minus its step, in the parameter's dtype.
+
+    Args:
+      features: what the networks see.
+      networks: one a tensor, in the order of the leaves.
+      updates: gradients.
+      params: parameters.
+      moments: from `init_accumulators`.
+      rates: of the moments.
+      exponent: how much a network's second output counts, inside the exponential.
+      implementation: of the kernel; see `metarl.kernels.lopt_update.lopt_update`.
+
+    Returns:
+      What is to be added to the parameters, and the new moments.
+
+    Raises:
+      ConfigError: see `metarl.optimizers.accumulators.tensors`.
+    """
+    gradients, leaves, old = tensors(updates, params, moments)
+    steps: list[Array] = []
+    new: list[Moments | None] = []
+    for g, p, m, network in zip(gradients, leaves, old, networks, strict=True):
+        if m is None:
+            steps.append(jnp.zeros_like(p))
+            new.append(None)
+            continue
+        step, m = lopt_update(
+            features, network.layers, network.scale, p, g, m, rates, exponent, implementation
+        )
+        steps.append(-step.astype(p.dtype))
+        new.append(m)
+    treedef = jax.tree.structure(params)
+    return jax.tree.unflatten(treedef, steps), jax.tree.unflatten(treedef, new)

@@ -1,0 +1,149 @@
+"""VeLO, an optimizer that knows how long training is, as an optax transformation.
+
+Metz et al. 2022, arXiv:2211.09760. A recurrent network looks at every tensor: how far training has
+come, how the loss moves, how large momenta are; it makes the weights of a tiny network, which then
+moves each parameter of that tensor. There is no learning rate to tune.
+
+Made for up to 150 000 updates: for longer training put `optax.MultiSteps` around it and divide
+`num_steps` by the number of steps between updates. Weight decay (1e-6 or so) is the user's
+`optax.chain(velo(...), optax.add_decayed_weights(-decay))`: updates are added to the parameters, so
+the sign is negative.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metarl.core.types import Array, PyTree, Theta
+from metarl.optimizers.accumulators import init_accumulators, tensors
+from metarl.optimizers.loss_features import (
+    SHORTEST,
+    LossBuffer,
+    check_loss,
+    check_num_steps,
+    init_loss_buffer,
+    loss_features,
+    loss_rates,
+    observe,
+)
+from metarl.optimizers.parameters import ParameterInfo
+from metarl.optimizers.per_parameter import update_tree
+from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.tensor_lstm import LSTMState, start, training_progress
+from metarl.optimizers.velo_network import (
+    EXPONENT,
+    NO_NETWORK,
+    VELO_FEATURES,
+    VeLOConfig,
+    tensor_networks,
+    tensor_row,
+    tensor_scale,
+    velo_init,
+    velo_rates,
+)
+
+NAME = "velo"
+"""How errors call it."""
+
+
+class VeLOState(NamedTuple):
+    """Memory of the optimizer.
+
+    Attributes:
+      iteration: updates made, an int32 scalar.
+      moments: see `metarl.optimizers.accumulators`.
+      tensors: of the recurrent network, a row for each tensor that has elements.
+      losses: see `metarl.optimizers.loss_features`.
+    """
+
+    iteration: Array
+    moments: PyTree
+    tensors: LSTMState
+    losses: LossBuffer
+
+
+def velo(
+    theta: Theta,
+    config: VeLOConfig | None = None,
+    num_steps: Steps | None = None,
+    implementation: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Makes the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
+
+    `o` are the outputs of a network of 30 channels, made for each tensor, as is the factor `f`; see
+    `metarl.optimizers.velo_network`. `update` needs `params` and, as a keyword, `value`: the loss.
+
+    Args:
+      theta: weights, see `velo_init`.
+      config: architecture; None = the published one for meta-training.
+      num_steps: updates of the whole training. Beyond them the optimizer is told that training is
+        over.
+      implementation: of the kernel; None = the best that can run.
+
+    Raises:
+      ConfigError: `num_steps` is missing or below 1; or, in `update`, `params` or `value` is
+        missing, or the loss is no scalar; or as `metarl.optimizers.accumulators` says.
+
+    Reference: Metz et al. 2022, arXiv:2211.09760; the quirks in `tensor_row` are its public code's.
+    """
+    config = VeLOConfig() if config is None else config
+    steps = check_num_steps(NAME, num_steps)
+    rates = loss_rates(int(SHORTEST) if config.bugged_loss_features else steps)
+
+    def init(params: PyTree) -> VeLOState:
+        moments = init_accumulators(params, VELO_FEATURES)
+        rows = sum(jnp.size(leaf) > 0 for leaf in jax.tree.leaves(params))
+        recurrent = start(theta["tensors"]["lstm"], rows)
+        return VeLOState(jnp.zeros((), jnp.int32), moments, recurrent, init_loss_buffer())
+
+    def update(
+        updates: PyTree,
+        state: VeLOState,
+        params: PyTree | None = None,
+        *,
+        value: Array | None = None,
+        **unused: Any,
+    ) -> tuple[PyTree, VeLOState]:
+        del unused
+        losses = observe(state.losses, check_loss(NAME, value), rates)
+        _, leaves, moments = tensors(updates, params, state.moments)
+        told = training_progress(state.iteration, steps), loss_features(losses, rates)
+        known = [(p, m) for p, m in zip(leaves, moments, strict=True) if m is not None]
+        networks, recurrent = tensor_networks(
+            theta,
+            config,
+            [tensor_row(p, m, *told, config) for p, m in known],
+            [tensor_scale(p) for p, _ in known],
+            state.tensors,
+        )
+        made = iter(networks)
+        updates, new = update_tree(
+            VELO_FEATURES,
+            [NO_NETWORK if m is None else next(made) for m in moments],
+            updates,
+            params,
+            state.moments,
+            velo_rates(),
+            EXPONENT,
+            implementation,
+        )
+        if config.bugged_lstm_state:
+            recurrent = state.tensors
+        return updates, VeLOState(optax.safe_increment(state.iteration), new, recurrent, losses)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def velo_inner(config: VeLOConfig | None = None) -> InnerOptimizer:
+    """Makes the optimizer for a learner, to be meta-trained."""
+    config = VeLOConfig() if config is None else config
+
+    def transformation(
+        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
+    ) -> optax.GradientTransformationExtraArgs:
+        del info
+        return velo(theta, config, num_steps)
+
+    return InnerOptimizer(NAME, lambda key: velo_init(config, key), transformation)

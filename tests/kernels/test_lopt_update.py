@@ -1,0 +1,247 @@
+"""The learned update against the unfolded formula in float64, for all kinds of calls."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from metarl.kernels.lopt_update import (
+    FeatureSet,
+    Rates,
+    arg_specs,
+    factored_axes,
+    features,
+    implementations,
+    init_moments,
+    lopt_update,
+    tiles,
+)
+
+from tests.optimizers import numpy_lopt
+
+pytestmark = pytest.mark.kernel
+
+DECAYS = (0.9, 0.99, 0.999)
+RATES = Rates(*(np.float32([1 - d for d in ds]) for ds in (DECAYS, (0.999,), DECAYS)))
+ADAFAC = FeatureSet(
+    (
+        features.gradient,
+        features.parameter,
+        features.momenta,
+        features.rms,
+        features.scaled_momenta,
+        features.inverse_rms,
+        features.factored_gradient,
+        features.rows,
+        features.columns,
+        features.inverse_rows,
+        features.inverse_columns,
+        features.factored_momenta,
+    )
+)
+VELO = FeatureSet(
+    (
+        features.gradient,
+        features.clipped_gradient,
+        features.parameter,
+        features.momenta,
+        features.rms,
+        features.scaled_momenta,
+        features.inverse_rms,
+        features.factored_gradient,
+        features.scaled_gradient,
+        features.rows,
+        features.columns,
+        features.inverse_rows,
+        features.inverse_columns,
+        features.factored_momenta,
+    ),
+    gradient_limit=1000.0,
+    vector_momentum_eps=0.0,
+)
+CELO2 = replace(VELO, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+
+
+def adafac(tensor, p, g):
+    return numpy_lopt.normalised(numpy_lopt.adafac_channels(tensor, p, g))
+
+
+def velo(tensor, p, g):
+    return numpy_lopt.normalised(numpy_lopt.velo_channels(tensor, p, g))
+
+
+def celo2(tensor, p, g):
+    channels = numpy_lopt.velo_channels(tensor, p, g, eps=1e-8)
+    return numpy_lopt.normalised(channels, 1e-9, axes=2)
+
+
+# feature set, its channels in float64, limit of gradients, units of each layer, exponent
+CASES = {
+    "adafac, 4 wide": (ADAFAC, adafac, np.inf, (28, 4, 4, 2), 0.3),
+    "adafac, 32 wide": (ADAFAC, adafac, np.inf, (28, 32, 32, 2), 0.3),
+    "velo": (VELO, velo, 1000.0, (30, 4, 4, 3), 0.001),
+    "celo2": (CELO2, celo2, 1000.0, (30, 8, 8, 3), 0.0),
+    "celo2, wide": (CELO2, celo2, 1000.0, (30, 12, 2), 0.0),
+}
+
+
+def draw(spec, case, seed=0):
+    """Weights, parameters, gradients of two steps; rows differ by orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    units = CASES[case][3]
+    layers = [
+        (rng.normal(size=(*spec.batch, a, b)) * a**-0.5, rng.normal(size=(*spec.batch, b)))
+        for a, b in pairwise(units)
+    ]
+    lead = spec.shape[:1]
+    rows = np.geomspace(1e-4, 1e3, lead[0]).reshape(-1, *[1] * (len(spec.shape) - 1)) if lead else 1
+    p = rng.normal(size=(*spec.batch, *spec.shape))
+    g = rng.normal(size=(2, *spec.batch, *spec.shape)) * rows
+    to = jnp.dtype(spec.dtype)
+    return jax.tree.map(np.float32, layers), jnp.asarray(p, to), jnp.asarray(g, to)
+
+
+def one_step(case, spec, implementation):
+    """`(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
+    feature_set, _, _, _, exponent = CASES[case]
+
+    def run(layers, p, g, moments):
+        return lopt_update(feature_set, layers, 0.5, p, g, moments, RATES, exponent, implementation)
+
+    for _ in spec.batch:
+        run = jax.vmap(run)
+    return run
+
+
+def start(spec):
+    moments = init_moments(spec.shape, 3, 1, 3)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (*spec.batch, *x.shape)), moments)
+
+
+def expected(case, layers, p, g):
+    """Steps and moments of one member of the batch, in float64."""
+    _, channels, limit, _, exponent = CASES[case]
+    tensor = numpy_lopt.Tensor(p.shape, DECAYS, (0.999,), DECAYS)
+    steps = []
+    for gradient in g:
+        gradient = np.clip(np.float64(gradient), -limit, limit)
+        tensor.see(gradient)
+        pairs = [(np.float64(kernel), np.float64(bias)) for kernel, bias in layers]
+        out = numpy_lopt.mlp(pairs, channels(tensor, np.float64(p), gradient))
+        steps.append(0.5 * out[..., 0] * np.exp(exponent * out[..., 1]))
+    return np.stack(steps), tensor
+
+
+def check(case, spec, implementation):
+    layers, p, g = draw(spec, case)
+    run = jax.jit(one_step(case, spec, implementation))
+    first, moments = run(layers, p, g[0], start(spec))
+    second, moments = run(layers, p, g[1], moments)
+    assert first.dtype == moments.momenta.dtype == jnp.float32
+    steps = np.stack([first, second])
+    for member in np.ndindex(*spec.batch):
+        own = jax.tree.map(lambda x, member=member: x[member], layers)
+        want, tensor = expected(case, own, p[member], g[(slice(None), *member)])
+        # 3e-6 is fifty roundings of float32, for 30 channels, two layers and an exponential
+        size = max(np.abs(want).max(), 1.0)
+        np.testing.assert_allclose(steps[(slice(None), *member)], want, atol=3e-6 * size, rtol=0)
+        close = {"rtol": 2e-6, "atol": 0}
+        largest = np.abs(g[(slice(None), *member)]).max()  # momenta of both signs cancel
+        np.testing.assert_allclose(moments.momenta[member], tensor.m, atol=2e-7 * largest)
+        np.testing.assert_allclose(moments.rms[member], tensor.v, **close)
+        if len(spec.shape) > 1:
+            np.testing.assert_allclose(moments.row[member], tensor.row, **close)
+            np.testing.assert_allclose(moments.col[member], tensor.col, **close)
+        else:
+            np.testing.assert_allclose(moments.row[member], tensor.full, **close)
+
+
+@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("spec", arg_specs.SMALL, ids=lambda spec: spec.name)
+def test_every_kind_of_call(spec, implementation):
+    check("adafac, 4 wide", spec, implementation)
+
+
+@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("case", [name for name in CASES if name != "adafac, 4 wide"])
+@pytest.mark.parametrize("shape", [(5,), (6, 4), (3, 4, 2, 3)], ids=str)
+def test_every_feature_set(case, shape, implementation):
+    check(case, arg_specs.ArgSpec("", shape), implementation)
+
+
+@pytest.mark.parametrize("spec", arg_specs.TILED, ids=lambda spec: spec.name)
+def test_the_reference_in_pieces(spec):
+    check("adafac, 32 wide", spec, "reference")
+
+
+def test_normalisers_in_pieces():
+    check("celo2", arg_specs.ArgSpec("", (2, 83, 64)), "reference")
+
+
+def test_tiles_divide_and_fit():
+    for shape in [spec.shape for spec in arg_specs.VIT_BASE + arg_specs.GPT2_MEDIUM]:
+        tile = tiles.tile_shape(shape)
+        assert all(size % part == 0 for size, part in zip(shape, tile, strict=True))
+        assert np.prod(tile) <= max(tiles.TILE, shape[-1])
+        assert np.prod(tile) >= min(np.prod(shape), tiles.TILE // 16)
+
+
+def test_of_equal_axes_the_later_is_larger():
+    assert factored_axes(()) is factored_axes((5,)) is None
+    assert factored_axes((4, 4)) == (0, 1)
+    assert factored_axes((7, 3)) == (1, 0)
+    assert factored_axes((3, 3, 3)) == (1, 2)
+    assert factored_axes((8, 2, 8, 1)) == (0, 2)
+
+
+def test_another_implementation_is_an_error():
+    layers, p, g = draw(arg_specs.ArgSpec("", (2, 2)), "velo")
+    moments = init_moments((2, 2), 3, 1, 3)
+    with pytest.raises(ValueError, match=r"Unknown implementation 'palas'.*reference"):
+        lopt_update(VELO, layers, 1.0, p, g[0], moments, RATES, 0.1, "palas")
+
+
+def test_a_network_of_other_inputs_is_an_error():
+    layers, p, g = draw(arg_specs.ArgSpec("", (2, 2)), "velo")
+    moments = init_moments((2, 2), 3, 1, 3)
+    with pytest.raises(ValueError, match="30 rows, there are 28 channels"):
+        lopt_update(ADAFAC, layers, 1.0, p, g[0], moments, RATES, 0.1)
+
+
+def test_gradients_reach_the_weights_as_finite_differences_say(monkeypatch):
+    """Truncated backpropagation goes through the update; in float64 differences are sharp."""
+    monkeypatch.setattr(tiles, "UNTILED", 8)
+    monkeypatch.setattr(tiles, "TILE", 8)
+    case, spec = "adafac, 32 wide", arg_specs.ArgSpec("", (12, 4))
+    assert tiles.tile_shape(spec.shape) == (2, 4)
+    (layers, p, g), run = draw(spec, case), one_step(case, spec, "reference")
+    (kernel, bias), *rest = layers
+
+    def loss(shift):
+        return jnp.sum(jnp.sin(run([(kernel + shift, bias), *rest], p, g[0], start(spec))[0]))
+
+    def oracle(shift):
+        moved = [(np.float64(kernel) + shift, bias), *rest]
+        return np.sum(np.sin(expected(case, moved, p, g[:1])[0]))
+
+    difference = (oracle(1e-6) - oracle(-1e-6)) / 2e-6
+    assert abs(difference) > 1
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(jnp.float32(0)), difference, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
+def test_no_array_of_all_channels_exists(case):
+    """Temporaries of the compiled program stay below ten floats an element; channels are 28."""
+    spec = arg_specs.ArgSpec("", (384, 512))
+    layers, p, g = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, draw(spec, case)))
+    feature_set, _, _, _, exponent = CASES[case]
+
+    def one(layers, p, g, moments):
+        return lopt_update(feature_set, layers, 0.5, p, g, moments, RATES, exponent, "reference")
+
+    moments = jax.eval_shape(lambda: init_moments(spec.shape, 3, 1, 3))
+    program = jax.jit(one).lower(layers, p, jax.eval_shape(lambda x: x[0], g), moments).compile()
+    analysis = program.memory_analysis()
+    assert analysis.temp_size_in_bytes <= 10 * 4 * np.prod(spec.shape)
