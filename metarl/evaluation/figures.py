@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from metarl.core.errors import ConfigError
 from metarl.evaluation.drift_plane import DriftGrid
+from metarl.evaluation.measures import MEASURES, RETURN
 from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import curve_interval, interval, normalised_scores
 from metarl.evaluation.style import (
@@ -113,28 +114,32 @@ def _heat_maps(figure: Any, grids: Sequence[DriftGrid], looks: Sequence[Look]) -
 
 
 @styled
-def training_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws the fitness over the generations of meta-training.
+def training_figure(rows: Sequence[Mapping[str, Any]], measure: str = RETURN) -> Figure:
+    """Draws the fitness, or the meta-loss, over the generations of meta-training.
 
     Args:
       rows: metrics with `generation`, `fitness_mean` and, where known, `fitness_best`,
-        `fitness_worst`, `env_steps` (cumulative), `gradient_norm` and `diverged`.
+        `fitness_worst`, `env_steps` (cumulative; or another `Measure.counter`), `gradient_norm` and
+        `diverged`.
+      measure: what fitness is of; of a loss the meta-loss is drawn, minus the fitness.
     """
+    kind = MEASURES[measure]
+    sign = -1.0 if kind.lower_is_better else 1.0
     rows = [row for row in rows if "generation" in row and "fitness_mean" in row]
     if not rows:
         return message_figure("Meta-training", "No generation was recorded.")
-    figure = new_figure(9, 5.2, "Fitness of the population during meta-training")
+    figure = new_figure(9, 5.2, f"{kind.progress.partition(' (')[0]} during meta-training")
     ax, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
     generation = _column(rows, "generation")
-    mean, best, worst = (_column(rows, f"fitness_{x}") for x in ("mean", "best", "worst"))
+    mean, best, worst = (sign * _column(rows, f"fitness_{x}") for x in ("mean", "best", "worst"))
     color = look("learned").color
     marker = "o" if len(rows) == 1 else None
     floor = np.where(np.isfinite(worst), worst, mean)
     ax.fill_between(generation, floor, best, color=color, alpha=0.16, lw=0, label="population")
     ax.plot(generation, best, color=INK, lw=1.1, marker=marker, label="best member")
     ax.plot(generation, mean, color=color, marker=marker, label="mean")
-    ax.set_ylabel("Fitness (mean return)")
-    _steps_axis(ax, generation, _column(rows, "env_steps"))
+    ax.set_ylabel(kind.progress)
+    _steps_axis(ax, generation, _column(rows, kind.counter), kind.steps)
     lower.plot(generation, _column(rows, "gradient_norm"), color=MUTED, lw=1.3, marker=marker)
     lower.set(ylabel="Gradient norm", xlabel="Generation", ylim=(0, None))
     lower.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
@@ -149,14 +154,14 @@ def training_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _steps_axis(ax: Axes, generation: np.ndarray, steps: np.ndarray) -> None:
-    """Adds environment steps on top; every generation costs the same, so the map is linear."""
+def _steps_axis(ax: Axes, generation: np.ndarray, steps: np.ndarray, counted: str) -> None:
+    """Adds inner steps on top; every generation costs the same, so the map is linear."""
     rises = generation[-1] > generation[0] and steps[-1] > steps[0]
     if not rises or not np.isfinite(steps[[0, -1]]).all():
         return
     slope = (steps[-1] - steps[0]) / (generation[-1] - generation[0])
     offset = steps[0] - slope * generation[0]
-    unit, name = (1e6, "millions") if steps[-1] >= 2e6 else (1e3, "thousands")
+    unit, name = _unit(steps[-1])
     top = ax.secondary_xaxis(
         "top",
         functions=(
@@ -164,7 +169,14 @@ def _steps_axis(ax: Axes, generation: np.ndarray, steps: np.ndarray) -> None:
             lambda s: (np.asarray(s) * unit - offset) / slope,
         ),
     )
-    top.set_xlabel(f"Environment steps ({name})")
+    top.set_xlabel(f"{counted.capitalize()}{name}")
+
+
+def _unit(most: float) -> tuple[float, str]:
+    """What an axis of steps is divided by, and how that is said."""
+    if most >= 2e6:
+        return 1e6, " (millions)"
+    return (1e3, " (thousands)") if most >= 2e3 else (1.0, "")
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
@@ -174,18 +186,19 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 @styled
 def learning_curves_figure(results: Sequence[EnvironmentResult]) -> Figure:
-    """Draws the return during training, one panel an environment, the training one first."""
+    """Draws the return (or loss) during training, a panel an environment, training's first."""
     if not results:
         return message_figure("Learning curves", "Nothing was evaluated.")
     results = sorted(results, key=lambda result: result.held_out)
     rules = list(dict.fromkeys(rule for result in results for rule in result.rules))
     columns = min(len(results), 3)
     lines = -(-len(results) // columns)
-    figure = new_figure(9, 1.2 + 2.7 * lines, "Return while agents train with each objective")
+    kind = results[0].kind
+    figure = new_figure(9, 1.2 + 2.7 * lines, f"{kind.label} over training")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, result in zip(axes, results, strict=False):
         _curves_panel(ax, result, rules)
-        ax.set_ylabel("Return" if ax.get_subplotspec().is_first_col() else "")
+        ax.set_ylabel(result.kind.label if ax.get_subplotspec().is_first_col() else "")
     for ax in axes[len(results) :]:
         ax.set_axis_off()
     handles: dict[str, Any] = {}
@@ -197,7 +210,7 @@ def learning_curves_figure(results: Sequence[EnvironmentResult]) -> Figure:
 
 def _curves_panel(ax: Axes, result: EnvironmentResult, rules: Sequence[str]) -> None:
     top = float(result.steps[-1])
-    unit, name = (1e6, "millions") if top >= 2e6 else (1e3, "thousands")
+    unit, name = _unit(top)
     for rule in result.rules:
         style = look(rule, rules)
         value, low, high = curve_interval(result.filled_curves(rule))
@@ -205,9 +218,11 @@ def _curves_panel(ax: Axes, result: EnvironmentResult, rules: Sequence[str]) -> 
         ax.fill_between(steps, low, high, color=style.color, alpha=0.15, lw=0)
         ax.plot(steps, value, color=style.color, ls=style.dashes, label=style.label)
     if result.random_score is not None:
-        ax.axhline(result.random_score, color=RANDOM, ls=":", lw=1.3, label="random agent")
+        ax.axhline(result.random_score, color=RANDOM, ls=":", lw=1.3, label=result.kind.floor)
     ax.set_xlim(0, top / unit)
-    ax.set(xlabel=f"Environment steps ({name})")
+    ax.set(xlabel=f"{result.kind.steps.capitalize()}{name}")
+    if result.kind.lower_is_better and np.nanmin(result.scores[result.rules[0]]) > 0:
+        ax.set_yscale("log")
     note = familiarity(result)
     ax.set_title(f"{result.env}\n", fontsize=10)
     ax.text(0, 1.025, note, transform=ax.transAxes, fontsize=8.5, color=MUTED,
@@ -219,7 +234,8 @@ def scores_figure(results: Sequence[EnvironmentResult], reference: str = "ppo") 
     """Draws final scores with intervals, rescaled so that random is 0 and the reference 1."""
     drawn = [(result, scaled) for result in sorted(results, key=lambda result: result.held_out)
              if (scaled := _normalised(result, reference))]  # fmt: skip
-    title = f"Final score, from the random agent (0) to {look(reference).label} (1)"
+    floor = drawn[0][0].kind.floor if drawn else "random agent"
+    title = f"Final score, from the {floor} (0) to {look(reference).label} (1)"
     if not drawn:
         return message_figure(title, f"No environment has both a random score and {reference}.")
     rules = list(dict.fromkeys(rule for result, _ in drawn for rule in result.rules))
@@ -240,7 +256,8 @@ def scores_figure(results: Sequence[EnvironmentResult], reference: str = "ppo") 
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.grid(False, axis="y")
     ax.set_ylim(len(drawn) - 0.5, -0.5)
-    ax.set_xlabel("Normalised score: interquartile mean over seeds, 95% interval")
+    unit = drawn[0][0].kind.unit
+    ax.set_xlabel(f"Normalised score: interquartile mean over {unit}s, 95% interval")
     labelled = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(labelled.values(), labelled.keys(), loc="outside lower left", ncols=7)
     return figure

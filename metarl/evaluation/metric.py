@@ -6,8 +6,13 @@
     {"kind": "normalised_iqm", "rule": R, "envs": [E, ...]}     random agent 0, reference 1, pooled
     {"kind": "normalised_iqm_difference", "rule": R, "baseline": B, "envs": [E, ...]}
     {"kind": "steps_to", "rule": R, "env": E, "threshold": x}   environment steps to a return of x
+    {"kind": "ratio", "rule": R, "baseline": B, "env": E}       of losses, task by task
 
-The normalised ones take an optional `"reference"` (default `ppo`).
+The normalised ones take an optional `"reference"` (default `ppo`). E may be a family of tasks,
+whose scores are losses: a difference is then how much lower, and steps are those to a loss of x or
+less. Any of them takes `"of"`, a further measure of the same lives:
+
+    {"kind": "iqm", "rule": R, "env": E, "of": "speedup"}
 """
 
 import math
@@ -18,12 +23,15 @@ from typing import Any
 import numpy as np
 
 from metarl.core.errors import ConfigError, check_choice, nearest
+from metarl.evaluation.measures import MEASURES
 from metarl.evaluation.results import EnvironmentResult, find_result
 from metarl.evaluation.statistics import (
     Interval,
+    compare,
     difference_interval,
     interval,
     normalised_scores,
+    ratio_interval,
     stratified_bootstrap,
 )
 
@@ -37,7 +45,7 @@ def check_metric(metric: Mapping[str, Any]) -> None:
     if "kind" not in metric:
         raise ConfigError(f"A metric needs a kind, one of {', '.join(sorted(_KINDS))}.")
     kind = _KINDS[check_choice("kind of metric", metric["kind"], _KINDS)]
-    permitted = ("kind", *kind.required, *kind.optional)
+    permitted = ("kind", *kind.required, *kind.optional, "of")
     for name in metric:
         if name not in permitted:
             raise ConfigError(
@@ -70,14 +78,19 @@ def measured_seeds(metric: Mapping[str, Any], results: Results) -> int:
 
 
 def steps_to(result: EnvironmentResult, rule: str, threshold: float) -> np.ndarray:
-    """Environment steps at which each seed's curve first reaches a return, `[S]`; inf if never."""
-    reached = result.filled_curves(rule) >= threshold
+    """Steps at which each seed's curve first reaches a return (or loss), `[S]`; inf if never."""
+    curves = result.filled_curves(rule)
+    reached = curves <= threshold if result.kind.lower_is_better else curves >= threshold
     first = result.steps[np.argmax(reached, axis=1)]
     return np.where(reached.any(axis=1), first, np.inf)
 
 
 def _scores(metric: Mapping[str, Any], results: Results, role: str = "rule") -> np.ndarray:
-    return find_result(results, metric["env"]).finite_scores(metric[role])
+    return _result(metric, results, metric["env"]).finite_scores(metric[role])
+
+
+def _result(metric: Mapping[str, Any], results: Results, env: str) -> EnvironmentResult:
+    return find_result(results, env).of(metric.get("of"))
 
 
 def _normalised(
@@ -85,7 +98,7 @@ def _normalised(
 ) -> dict[str, np.ndarray]:
     reference = metric.get("reference", "ppo")
     return {
-        env: normalised_scores(find_result(results, env), metric[role], reference)
+        env: normalised_scores(_result(metric, results, env), metric[role], reference)
         for env in metric["envs"]
     }
 
@@ -99,7 +112,11 @@ def _mean(metric: Mapping[str, Any], results: Results) -> Interval:
 
 
 def _iqm_difference(metric: Mapping[str, Any], results: Results) -> Interval:
-    return difference_interval(_scores(metric, results), _scores(metric, results, "baseline"))
+    return compare(_result(metric, results, metric["env"]), metric["rule"], metric["baseline"])
+
+
+def _ratio(metric: Mapping[str, Any], results: Results) -> Interval:
+    return ratio_interval(_scores(metric, results), _scores(metric, results, "baseline"))
 
 
 def _normalised_iqm(metric: Mapping[str, Any], results: Results) -> Interval:
@@ -108,7 +125,9 @@ def _normalised_iqm(metric: Mapping[str, Any], results: Results) -> Interval:
 
 def _normalised_iqm_difference(metric: Mapping[str, Any], results: Results) -> Interval:
     return difference_interval(
-        _normalised(metric, results), _normalised(metric, results, "baseline")
+        _normalised(metric, results),
+        _normalised(metric, results, "baseline"),
+        paired=all(_result(metric, results, env).kind.paired for env in metric["envs"]),
     )
 
 
@@ -117,7 +136,7 @@ def _steps_to(metric: Mapping[str, Any], results: Results) -> Interval:
 
     "Never" is averaged as a huge number, so that any weight of it lifts the mean over the budget.
     """
-    result = find_result(results, metric["env"])
+    result = _result(metric, results, metric["env"])
     steps = steps_to(result, metric["rule"], metric["threshold"])
     budget = result.steps[-1]
     found = interval(np.where(np.isfinite(steps), steps, _NEVER * budget))
@@ -151,6 +170,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "env": _is_name,
     "envs": _are_names,
     "threshold": _is_number,
+    "of": MEASURES.__contains__,
 }
 
 _KINDS = {
@@ -161,5 +181,6 @@ _KINDS = {
     "normalised_iqm_difference": _Kind(
         _normalised_iqm_difference, ("rule", "baseline", "envs"), ("reference",)
     ),
+    "ratio": _Kind(_ratio, ("rule", "baseline", "env")),
     "steps_to": _Kind(_steps_to, ("rule", "env", "threshold")),
 }

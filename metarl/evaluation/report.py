@@ -16,6 +16,8 @@ from metarl.evaluation.figures import (
     scores_figure,
     training_figure,
 )
+from metarl.evaluation.measures import MEASURES, RETURN, Measure
+from metarl.evaluation.optimizer_figures import tasks_figure
 from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import SummaryRow, summary
 from metarl.evaluation.style import is_learned, label, save, svg_or_png
@@ -54,12 +56,15 @@ class ReportInputs:
       grids: tabulated drifts, the learned one first.
       results: evaluations, at best one on the training environment and some held out.
       cost: `seconds` by phase (a dict; names that begin with `PART` are not summed),
-        `env_steps`, `devices`, `peak_memory_mb`, and whatever else; any may lack.
+        `env_steps` (or another `Measure.counter`), `devices`, `peak_memory_mb`, and whatever else;
+        any may lack.
       artifact_path: where the learned rule lies.
       card: the artifact's card.
       notes: further remarks, such as that the run was stopped early.
       command: how the run was started; default `metarl run <experiment>`.
       learned: name of the learned rule in the results.
+      measure: what the fitness in `rows` is of, a name of `metarl.evaluation.measures.MEASURES`.
+      try_it: a command that uses the artifact; `{path}` stands for its path.
       told: what was learned, in words; for a theta that is no drift.
       usage: Python that uses the artifact.
       pictures: further figures by file stem, shown beside what was learned.
@@ -78,6 +83,8 @@ class ReportInputs:
     notes: Sequence[str] = ()
     command: str = ""
     learned: str = "learned"
+    measure: str = RETURN
+    try_it: str = "metarl eval {path} ppo a2c --env gymnax/CartPole-v1"
     told: str = "The drift was not tabulated: the run may have ended early."
     usage: str = ""
     pictures: Mapping[str, Picture] = field(default_factory=dict)
@@ -89,11 +96,13 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     if inputs.grids:
         figures["drift"] = drift_figure(inputs.grids)
     if inputs.rows:
-        figures["training"] = training_figure(inputs.rows)
+        figures["training"] = training_figure(inputs.rows, inputs.measure)
     figures |= {name: picture.figure for name, picture in inputs.pictures.items()}
     if inputs.results:
         figures["learning_curves"] = learning_curves_figure(inputs.results)
         figures["scores"] = scores_figure(inputs.results, reference_of(inputs.results))
+        if any(result.kind.paired for result in inputs.results):
+            figures["tasks"] = tasks_figure(inputs.results)
     return figures
 
 
@@ -117,7 +126,7 @@ def render_report(inputs: ReportInputs, figures: Mapping[str, Figure] | None = N
         "<h2>How it compares</h2>",
         *_comparison(inputs, pictures),
         "<h2>What it cost</h2>",
-        *_cost(inputs.cost),
+        *_cost(inputs.cost, MEASURES[inputs.measure]),
         "<h2>How to reproduce it</h2>",
         *_reproduction(inputs),
     ]
@@ -172,46 +181,79 @@ def _training(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
     rows = [row for row in inputs.rows if row.get("fitness_mean") is not None]
     if not rows:
         return [html.paragraph("No generation was recorded: the run ended before its first.")]
-    first, last = (float(rows[i]["fitness_mean"]) for i in (0, -1))
+    kind = MEASURES[inputs.measure]
+    sign, what = (-1, "meta-loss") if kind.lower_is_better else (1, "fitness")
+    first, last = (sign * float(rows[i]["fitness_mean"]) for i in (0, -1))
     diverged = sum(int(row.get("diverged") or 0) for row in rows)
     text = (
-        f"In {len(rows)} recorded generations the population's mean fitness went from "
+        f"In {len(rows)} recorded generations the population's mean {what} went from "
         f"{number(first)} to {number(last)}. "
     )
     text += f"{diverged} members diverged and counted as the worst of their generation." * bool(
         diverged
     )
-    return [html.paragraph(text), html.figure(pictures["training"], "Fitness over generations")]
+    return [
+        html.paragraph(text),
+        html.figure(pictures["training"], f"{what.capitalize()} over generations"),
+    ]
 
 
 def _comparison(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
     if not inputs.results:
         return [html.paragraph("Nothing was evaluated: the run ended before its evaluation.")]
+    kind = inputs.results[0].kind
     caption = (
-        "Interquartile mean over seeds; bands and whiskers are 95% stratified bootstrap intervals. "
+        f"Interquartile mean over {kind.unit}s; bands and whiskers are 95% stratified bootstrap "
+        "intervals. "
         "All share their random numbers; the settings are in the configuration below."
     )
     reference = reference_of(inputs.results)
     name = label(reference)
-    header = ("Rule", "Score [95%]", f"Difference to {name} [95%]", "Verdict", "Seeds")
+    better = (
+        f"Better than {name} by [95%]" if kind.lower_is_better else (f"Difference to {name} [95%]")
+    )
+    header = ("Rule", "Score [95%]", better, "Verdict", f"{kind.unit.capitalize()}s")
     note = (
-        "The score is the interquartile mean over seeds of the mean return of the episodes that "
-        "ended in the last tenth of training. A difference counts only where its whole interval "
-        "lies on one side of zero."
+        f"The score is the interquartile mean over {kind.unit}s of {kind.score}. A difference "
+        "counts only where its whole interval lies on one side of zero."
     )
     return [
         html.figure(pictures["learning_curves"], "Learning curves", caption),
+        *(
+            [html.figure(pictures["tasks"], "Single tasks", "The first tasks of the first family.")]
+            if "tasks" in pictures
+            else []
+        ),
         html.figure(pictures["scores"], "Normalised final scores"),
         html.table(header, _score_rows(inputs.results, reference)),
         html.paragraph(note, "note"),
+        *_further(inputs.results),
     ]
+
+
+def _further(results: Sequence[EnvironmentResult]) -> list[str]:
+    """A table of every further measure of the same lives, one column each."""
+    names = list(dict.fromkeys(name for result in results for name in result.further))
+    if not names:
+        return []
+    header = (results[0].kind.learned.capitalize(), *(MEASURES[n].label for n in names))
+    rows = []
+    for result in sorted(results, key=lambda result: result.held_out):
+        rows.append(html.group(result.env, familiarity(result), len(header)))
+        measured = [summary(result.of(name)) if name in result.further else () for name in names]
+        for i, rule in enumerate(result.rules):
+            scores = [column[i].score if column else None for column in measured]
+            shown = ("" if score is None else with_bounds(score) for score in scores)
+            rows.append(html.cells((label(rule), *shown)))
+    notes = "; ".join(f"{MEASURES[name].label}: {MEASURES[name].score}" for name in names)
+    return [html.table(header, rows), html.paragraph(f"{notes}.", "note")]
 
 
 def _score_rows(results: Sequence[EnvironmentResult], reference: str) -> list[str]:
     rows = []
     for result in sorted(results, key=lambda result: result.held_out):
         random = "unknown" if result.random_score is None else number(result.random_score)
-        notes = [familiarity(result), f"random agent {random}"]
+        notes = [familiarity(result), f"{result.kind.floor} {random}"]
         rows.append(html.group(result.env, ", ".join(filter(None, notes)), 5))
         rows += [_score_row(row) for row in summary(result, reference)]
     return rows
@@ -229,7 +271,7 @@ def _score_row(row: SummaryRow) -> str:
     )
 
 
-def _cost(cost: Mapping[str, Any]) -> list[str]:
+def _cost(cost: Mapping[str, Any], kind: Measure) -> list[str]:
     if not cost:
         return [html.paragraph("No cost was recorded.")]
     entries: dict[str, str] = {}
@@ -242,11 +284,11 @@ def _cost(cost: Mapping[str, Any]) -> list[str]:
         entries["all phases, time"] = duration(sum(whole))
     elif seconds is not None and not phases:
         entries["time"] = duration(seconds)
-    if "env_steps" in cost:
-        entries["environment steps"] = f"{int(cost['env_steps']):,}"
+    if kind.counter in cost:
+        entries[kind.steps] = f"{int(cost[kind.counter]):,}"
     if "peak_memory_mb" in cost:
         entries["peak memory"] = f"{cost['peak_memory_mb']:,.0f} MB"
-    known = ("seconds", "env_steps", "peak_memory_mb")
+    known = ("seconds", kind.counter, "peak_memory_mb")
     rest = {name.replace("_", " "): str(x) for name, x in cost.items() if name not in known}
     return [html.facts(entries | rest)]
 
@@ -255,8 +297,8 @@ def _reproduction(inputs: ReportInputs) -> list[str]:
     parts = [html.code(inputs.command or f"metarl run {inputs.experiment}")]
     if inputs.artifact_path:
         parts += [
-            html.paragraph("Train agents with what was learned, beside others:"),
-            html.code(f"metarl eval {inputs.artifact_path} ppo a2c --env gymnax/CartPole-v1"),
+            html.paragraph("Train with what was learned, beside others:"),
+            html.code(inputs.try_it.format(path=inputs.artifact_path)),
         ]
         if inputs.usage:
             parts += [html.paragraph("Use it in your own code:"), html.code(inputs.usage)]

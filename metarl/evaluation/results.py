@@ -1,15 +1,16 @@
-"""What an evaluation measured: one record an environment, and its file."""
+"""What an evaluation measured: one record an environment or family of tasks, and its file."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metarl.core.errors import ArtifactError, ConfigError, nearest
+from metarl.core.errors import ArtifactError, ConfigError, check_choice, nearest
+from metarl.evaluation.measures import MEASURES, RETURN, Measure
 from metarl.io.atomic import atomic_write_text
 
 FORMAT = "metarl-results/1"
@@ -17,23 +18,30 @@ FORMAT = "metarl-results/1"
 
 @dataclass(frozen=True, eq=False)
 class EnvironmentResult:
-    """Several rules trained on one environment with the same learner, the same number of seeds.
+    """Several rules or optimizers trained in one place, the same number of seeds.
+
+    Of agents, the place is an environment and a score a return; of optimizers, a family of tasks
+    and a loss. `measure` says which; what is said of returns here holds of losses alike.
 
     Attributes:
-      env: registered name, such as `gymnax/CartPole-v1`.
-      steps: environment steps taken at each point of the curves, `[K]`, increasing.
+      env: registered name, such as `gymnax/CartPole-v1` or `mlp/digits`.
+      steps: environment steps (or updates) at each point of the curves, `[K]`, increasing.
       curves: rule name -> mean return of the episodes that ended in each interval, `[S, K]`; NaN
-        where none ended.
+        where none ended. Of a loss: the loss at that point.
       scores: rule name -> mean return of the episodes that ended in the last tenth of training,
-        `[S]`; NaN for a seed that diverged or finished no episode.
-      random_score: mean return of a uniformly random agent; None where it is unknown.
+        `[S]`; NaN for a seed that diverged or finished no episode. Of a loss: the last one.
+      random_score: mean return of a uniformly random agent, or loss of untrained networks; None
+        where it is unknown.
       held_out: whether the learned rule never saw this environment.
       settings: the learner's configuration, the same for every rule.
       seconds: wall time of the whole evaluation on this environment.
       diverged: rule name -> number of seeds that diverged.
+      measure: what curves and scores are, a name of `MEASURES`.
+      further: other measures of the same lives, name -> rule name -> `[S, K]`; see `of`.
 
     Raises:
-      ConfigError: shapes that do not fit together, or curves and scores of different rules.
+      ConfigError: shapes that do not fit together, curves and scores of different rules, or an
+        unknown measure.
     """
 
     env: str
@@ -45,8 +53,12 @@ class EnvironmentResult:
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     diverged: dict[str, int] = field(default_factory=dict)
+    measure: str = RETURN
+    further: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in (self.measure, *self.further):
+            check_choice(f"measure of {self.env}", name, MEASURES)
         steps = np.asarray(self.steps, np.float64)
         curves = {rule: np.asarray(x, np.float64) for rule, x in self.curves.items()}
         scores = {rule: np.asarray(x, np.float64) for rule, x in self.scores.items()}
@@ -64,11 +76,46 @@ class EnvironmentResult:
                     f"{self.env}: curves of {rule!r} must be [S, K] = "
                     f"{(score.size, steps.size)}, got {curves[rule].shape}."
                 )
+        further = {
+            name: {rule: np.asarray(x, np.float64) for rule, x in table.items()}
+            for name, table in self.further.items()
+        }
+        for name, table in further.items():
+            if {r: x.shape for r, x in table.items()} != {r: x.shape for r, x in curves.items()}:
+                raise ConfigError(f"{self.env}: {name} must have the rules and shapes of curves.")
         if self.random_score is not None and not math.isfinite(self.random_score):
             object.__setattr__(self, "random_score", None)
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "curves", curves)
         object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "further", further)
+
+    @property
+    def kind(self) -> Measure:
+        """What scores are, in words."""
+        return MEASURES[self.measure]
+
+    def of(self, measure: str | None) -> "EnvironmentResult":
+        """The same lives by another measure; None = by the main one.
+
+        Scores are the last points of the curves.
+
+        Raises:
+          ConfigError: it was not measured.
+        """
+        if measure is None or measure == self.measure:
+            return self
+        check_choice(f"measure of {self.env}", measure, (self.measure, *self.further))
+        curves = self.further[measure]
+        start = [float(x[:, 0].mean()) for x in curves.values()] if self.steps[0] == 0 else []
+        return replace(
+            self,
+            measure=measure,
+            curves=curves,
+            scores={rule: x[:, -1] for rule, x in curves.items()},
+            random_score=min(start, default=None),
+            further={},
+        )
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -76,11 +123,13 @@ class EnvironmentResult:
         return tuple(self.scores)
 
     def worst_score(self) -> float | None:
-        """The worst finite score on this environment, the random agent's included; None without."""
+        """The worst finite score here, the random agent's included; None without any."""
         finite = [x[np.isfinite(x)] for x in self.scores.values()]
         pooled = np.concatenate([*finite, [] if self.random_score is None else [self.random_score]])
         pooled = pooled[np.isfinite(pooled)]
-        return float(pooled.min()) if pooled.size else None
+        if not pooled.size:
+            return None
+        return float(pooled.max() if self.kind.lower_is_better else pooled.min())
 
     def unscored(self, rule: str) -> int:
         """Number of seeds of a rule without a finite score."""
@@ -130,17 +179,22 @@ class EnvironmentResult:
           ArtifactError: a missing or unknown field, or content that does not fit.
         """
         names = [entry.name for entry in fields(cls)]
+        optional = ("measure", "further")  # which older files do not have
         for name in data:
             if name not in names:
                 raise ArtifactError(f"Unknown field {name!r} in a result.{nearest(name, names)}")
-        if missing := [name for name in names if name not in data]:
+        if missing := [name for name in names if name not in data and name not in optional]:
             raise ArtifactError(f"A result lacks {', '.join(missing)}.")
         try:
             arrays = {
                 name: {rule: _array(x) for rule, x in data[name].items()}
                 for name in ("curves", "scores")
             }
-            return cls(**{**data, **arrays, "steps": _array(data["steps"])})
+            further = {
+                name: {rule: _array(x) for rule, x in table.items()}
+                for name, table in data.get("further", {}).items()
+            }
+            return cls(**{**data, **arrays, "steps": _array(data["steps"]), "further": further})
         except (TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"A result cannot be read: {error}") from error
 

@@ -56,6 +56,10 @@ _FIXED: dict[str, tuple[str, str, Any, str]] = {
     "mdpo": ("MDPO", "#009E73", (0, (4, 1.5, 1, 1.5)), "^"),
     "none": ("no drift", "#8b939b", (0, (1.5, 1.5)), "v"),
     "a2c": ("A2C", "#009E73", (0, (5, 1.5)), "X"),
+    "adam": ("Adam", "#0072B2", "-", "o"),
+    "adamw": ("AdamW", "#E69F00", (0, (5, 1.5)), "s"),
+    "sgd": ("SGD", "#009E73", (0, (4, 1.5, 1, 1.5)), "^"),
+    "adamw-cosine": ("AdamW, cosine", "#7a5195", (0, (1.5, 1.5)), "v"),
     "start": ("start", "#8b939b", (0, (2, 2)), "P"),
 }
 _LEARNED = ("#D55E00", "#CC79A7", "#56B4E9")

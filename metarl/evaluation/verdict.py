@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from metarl.core.errors import ConfigError
 from metarl.evaluation.drift_plane import DriftGrid, quadrants, reversed_share
+from metarl.evaluation.measures import Measure
 from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import (
     Interval,
@@ -15,9 +16,9 @@ from metarl.evaluation.statistics import (
 )
 from metarl.evaluation.style import label
 
-BASELINES = ("start", "ppo", "dpo", "a2c")
-REFERENCES = ("ppo", "a2c")
-"""Hand-made agents that stand for 1 in normalised scores: the first of them that was measured."""
+BASELINES = ("start", "ppo", "dpo", "a2c", "adam", "adamw", "sgd")
+REFERENCES = ("ppo", "a2c", "adam")
+"""Hand-made rules that stand for 1 in normalised scores: the first of them that was measured."""
 
 
 class Words(NamedTuple):
@@ -33,7 +34,7 @@ class Words(NamedTuple):
 
 
 def reference_of(results: Sequence[EnvironmentResult]) -> str:
-    """The hand-made agent that others are held against: the first of `REFERENCES` present."""
+    """The hand-made rule that others are held against: the first of `REFERENCES` present."""
     present = {rule for result in results for rule in result.rules}
     return next((name for name in REFERENCES if name in present), REFERENCES[0])
 
@@ -54,7 +55,7 @@ def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> W
     unseen = [r for r in judged if r.held_out]
     parts = [_seen_words(r, learned) for r in seen]
     reference = reference_of(results)
-    parts.append(_unseen_words(unseen, learned, reference))
+    parts.append(_unseen_words(unseen, learned, reference, judged[0].kind))
     return Words(_headline(seen, unseen, learned, reference), " ".join(parts))
 
 
@@ -114,6 +115,7 @@ def pooled_difference(
       The difference and the number of environments that could be normalised; None without any.
     """
     a, b = {}, {}
+    paired = all(result.kind.paired for result in results)
     for result in results:
         try:
             ours = normalised_scores(result, learned, reference)
@@ -121,14 +123,15 @@ def pooled_difference(
         except ConfigError:
             continue
         a[result.env], b[result.env] = ours, theirs
-    return (difference_interval(a, b), len(a)) if a else None
+    return (difference_interval(a, b, paired=paired), len(a)) if a else None
 
 
 def _seen_words(result: EnvironmentResult, learned: str) -> str:
     score = interval(result.finite_scores(learned))
     text = (
-        f"On {result.env}, where it was trained, the learned rule reaches {with_bounds(score)} "
-        f"(interquartile mean of {result.scores[learned].size} seeds)"
+        f"On {result.env}, where it was trained, the {result.kind.learned} reaches "
+        f"{with_bounds(score)} (interquartile mean of {result.scores[learned].size} "
+        f"{result.kind.unit}s)"
     )
     baselines = [b for b in BASELINES if b in result.rules and b != learned]
     words = [describe_difference(compare(result, learned, b), _name(b)) for b in baselines]
@@ -136,17 +139,19 @@ def _seen_words(result: EnvironmentResult, learned: str) -> str:
     return text + _lost_words(result, learned)
 
 
-def _unseen_words(results: Sequence[EnvironmentResult], learned: str, reference: str) -> str:
+def _unseen_words(
+    results: Sequence[EnvironmentResult], learned: str, reference: str, kind: Measure
+) -> str:
     if not results:
-        return "It was not evaluated on any environment that it had never seen."
+        return f"It was not evaluated on any {kind.place} that it had never seen."
     compared = [r for r in results if reference in r.rules]
     if not compared:
-        return f"On environments it never saw it was not compared with {_name(reference)}."
+        return f"On {kind.places} it never saw it was not compared with {_name(reference)}."
     verdicts = [compare(r, learned, reference).verdict for r in compared]
     better, unclear, worse = (verdicts.count(v) for v in ("better", "undecided", "worse"))
-    name, many = _name(reference), "s" * (len(compared) != 1)
+    name, place = _name(reference), kind.places if len(compared) != 1 else kind.place
     text = (
-        f"Against {name} on {len(compared)} environment{many} that it never saw, it is better on "
+        f"Against {name} on {len(compared)} {place} that it never saw, it is better on "
         f"{better}, not clearly different on {unclear}, worse on {worse}."
     )
     words, pooled = [], 0
@@ -157,7 +162,7 @@ def _unseen_words(results: Sequence[EnvironmentResult], learned: str, reference:
             pooled = max(pooled, found[1])
     if words:
         which = "all of them" if pooled == len(results) else f"the {pooled} that can be rescaled"
-        text += f" Over {which} (random agent 0, {name} 1) it {'; it '.join(words)}."
+        text += f" Over {which} ({kind.floor} 0, {name} 1) it {'; it '.join(words)}."
     return text + "".join(_lost_words(r, learned) for r in results)
 
 
@@ -166,7 +171,7 @@ def _lost_words(result: EnvironmentResult, learned: str) -> str:
     if not lost:
         return ""
     return (
-        f" On {result.env}, {lost} of its seeds diverged or finished no episode, which counts as "
+        f" On {result.env}, {lost} of its {result.kind.unit}s {result.kind.lost}, which counts as "
         "the worst score there."
     )
 
@@ -178,22 +183,22 @@ def _headline(
     reference: str,
 ) -> str:
     """One sentence on the comparison with the reference, and one if even the start is unbeaten."""
-    name = _name(reference)
+    name, kind = _name(reference), [*seen, *unseen][0].kind
     at_home = [compare(r, learned, reference) for r in seen if reference in r.rules]
     pooled = pooled_difference(unseen, learned, reference, reference)
     home = all(d.verdict == "better" for d in at_home) if at_home else None
     away = pooled[0].verdict == "better" if pooled else None
-    text = "The learned rule " + _outcome(home, away, name)
+    text = f"The {kind.learned} " + _outcome(home, away, name, kind.places)
     starts = [compare(r, learned, "start") for r in seen if "start" in r.rules]
     if any(d.verdict != "better" for d in starts):
         text += " It does not even beat its own start."
     return text
 
 
-def _outcome(home: bool | None, away: bool | None, name: str) -> str:
+def _outcome(home: bool | None, away: bool | None, name: str, places: str) -> str:
     """Words for (not) beating the reference at home and away; None where it was not measured."""
     verb = {True: "beats", False: "does not beat"}
-    here, there = "where it was trained", "on environments it never saw"
+    here, there = "where it was trained", f"on {places} it never saw"
     if home is None and away is None:
         return f"was not compared with {name}."
     if home is None or away is None:

@@ -93,7 +93,7 @@ def test_curves_panels(make_result):
     drawn = {line.get_label(): line for line in first.lines}
     # Float64 means of few numbers.
     np.testing.assert_allclose(drawn["PPO"].get_ydata(), [2, 4, 6, 8], rtol=1e-12)
-    np.testing.assert_allclose(drawn["PPO"].get_xdata(), [0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(drawn["PPO"].get_xdata(), [100, 200, 300, 400])
     assert drawn["random agent"].get_ydata()[0] == 0.0
     assert "random agent" not in {line.get_label() for line in second.lines}
     (legend,) = figure.legends
