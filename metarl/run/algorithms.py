@@ -22,7 +22,9 @@ from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
 from metarl.networks.heads import Shapes
+from metarl.optimizers import artifacts as optimizer_artifacts
 from metarl.optimizers import library as optimizer_library
+from metarl.optimizers import released as released_optimizers
 from metarl.optimizers.protocol import InnerOptimizer
 from metarl.rules import disco, library, lpg_library
 from metarl.rules.a2c import a2c
@@ -156,7 +158,20 @@ def _disco(path: str) -> DiscoAlgorithm:
     return DiscoAlgorithm(rule, rule.init(jax.random.key(0)))
 
 
-RELEASED: Mapping[str, Callable[[str], Algorithm]] = {"open": _open, "disco": _disco}
+def _optimizer(name: str) -> OptimizerAlgorithm:
+    optimizer = optimizer_artifacts.inner(name)
+    return OptimizerAlgorithm(optimizer, optimizer.init(jax.random.key(0)))
+
+
+def _released_optimizer(prefix: str, path: str) -> OptimizerAlgorithm:
+    return _optimizer(f"{prefix}:{path}")
+
+
+RELEASED: Mapping[str, Callable[[str], Algorithm]] = {
+    "open": _open,
+    "disco": _disco,
+    **{prefix: partial(_released_optimizer, prefix) for prefix in released_optimizers.RELEASED},
+}
 """Rules that others released, loaded as `<name>:<path of their weights>`."""
 
 HAND_MADE: Mapping[str, Callable[[], UpdateRule]] = {"a2c": a2c}
@@ -165,15 +180,21 @@ HAND_MADE: Mapping[str, Callable[[], UpdateRule]] = {"a2c": a2c}
 
 def names() -> list[str]:
     """Names that need no path."""
-    return [*library.WRITTEN_DOWN, *HAND_MADE, *library.shipped(), *lpg_library.shipped()]
+    return [
+        *library.WRITTEN_DOWN,
+        *HAND_MADE,
+        *library.shipped(),
+        *lpg_library.shipped(),
+        *optimizer_artifacts.names(),
+    ]
 
 
 def by_name(name: str) -> Algorithm:
     """Finds an algorithm.
 
     Args:
-      name: of a rule that was written down or is shipped; the path of a learned one; or
-        `open:PATH` or `disco:PATH`, the weights that others released.
+      name: of a rule that was written down or is shipped; the path of a learned one; or weights
+        that others released, such as `open:PATH`, see `RELEASED`. An optimizer moves PPO.
 
     Raises:
       ConfigError: nothing is called so.
@@ -184,6 +205,8 @@ def by_name(name: str) -> Algorithm:
         return RELEASED[prefix](path)
     if name in HAND_MADE:
         return BaselineAlgorithm(HAND_MADE[name]())
+    if _is_optimizer(name):
+        return _optimizer(name)
     if _is_lpg(name):
         rule = lpg_library.load(name).rule
         return RuleAlgorithm(rule, rule.init(jax.random.key(0)))
@@ -205,6 +228,12 @@ def _is_lpg(name: str) -> bool:
     if not _is_file(name):
         return name in lpg_library.shipped()
     return load_artifact(name).card.get("kind") == lpg_library.KIND
+
+
+def _is_optimizer(name: str) -> bool:
+    if not _is_file(name):
+        return name in optimizer_artifacts.names()
+    return load_artifact(name).card.get("kind") == optimizer_artifacts.KIND
 
 
 def contenders(

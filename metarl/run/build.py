@@ -15,15 +15,18 @@ from metarl.outer.protocol import MetaLog
 from metarl.run.config import EvolveRuleConfig
 from metarl.run.drift_problem import drift_problem
 from metarl.run.lpg_config import TrainUpdateRuleConfig
+from metarl.run.optimizer_config import TrainOptimizerConfig
+from metarl.run.optimizer_problem import optimizer_problem
 from metarl.run.problem import Problem
 from metarl.run.update_rule_problem import update_rule_problem
 
-RunConfig: TypeAlias = EvolveRuleConfig | TrainUpdateRuleConfig
+RunConfig: TypeAlias = EvolveRuleConfig | TrainUpdateRuleConfig | TrainOptimizerConfig
 """What a run may be made of."""
 
 _PROBLEMS: dict[type, Callable[[Any, Layout], Problem]] = {
     EvolveRuleConfig: drift_problem,
     TrainUpdateRuleConfig: update_rule_problem,
+    TrainOptimizerConfig: optimizer_problem,
 }
 
 

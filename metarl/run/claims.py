@@ -2,7 +2,7 @@
 
 import argparse
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import metarl
@@ -13,7 +13,8 @@ from metarl.io.atomic import atomic_write_text, describing_os_errors
 from metarl.io.versions import collect_versions
 from metarl.run.devices import describe
 
-Evaluations = Callable[[argparse.Namespace, list[str]], Iterator[EnvironmentResult]]
+Evaluations = Mapping[str, Callable[[argparse.Namespace, list[str]], Iterator[EnvironmentResult]]]
+"""What measures a claim: name of a command -> `(options, overrides) -> results`."""
 
 _VERSIONS_KEPT = ("metarl", "jax", "python", "gymnax", "git_commit")
 
@@ -67,12 +68,13 @@ def _verify(claim: registry.Claim, options: argparse.Namespace, evaluations: Eva
     else:
         results = []
         measuring, overrides = parse(claim.config["command"])
-        if measuring.command != "eval":
+        if measuring.command not in evaluations:
+            can = " or ".join(f"`metarl {name}`" for name in evaluations)
             raise ConfigError(
-                f"Claim {claim.name!r} is measured by `metarl {measuring.command}`; only "
-                f"`metarl eval` can be run again here. Give its results: --results FILE."
+                f"Claim {claim.name!r} is measured by `metarl {measuring.command}`; only {can} can "
+                f"be run again here. Give its results: --results FILE."
             )
-        for result in evaluations(measuring, overrides):
+        for result in evaluations[measuring.command](measuring, overrides):
             results.append(result)
             print(f"  {result.env}: {result.seconds:.0f} s", flush=True)
     measured = registry.measure(claim, results, hardware=hardware(), versions=_versions())

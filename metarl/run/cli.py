@@ -1,4 +1,4 @@
-"""The command line: `metarl list | run | resume | eval | report | claims`."""
+"""The command line: `metarl list | run | resume | eval | score | envelope | report | claims`."""
 
 import argparse
 import sys
@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     resume = verbs.add_parser("resume", help="go on with a run that was interrupted")
     resume.add_argument("run", metavar="RUN", help="its directory")
     _add_eval(verbs)
+    _add_score(verbs)
+    _add_envelope(verbs)
     report = verbs.add_parser("report", help="write a run's report again, from what it has")
     report.add_argument("run", metavar="RUN", help="its directory")
     _add_claims(verbs)
@@ -79,8 +81,9 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
         usage="metarl eval RULE [RULE ...] --env ENV [--env ENV ...] [--seeds N] [--steps N] "
         "[--horizons X ...] "
         "[--tune RATE ...] [--json FILE] [--learner.field value ...] [--agent.field value ...]",
-        epilog="RULE is ppo, dpo, mdpo, none, a2c, the name of a shipped rule, a .safetensors "
-        "file, or open:PATH or disco:PATH, the weights that others released.",
+        epilog="RULE is ppo, dpo, mdpo, none, a2c, the name of a shipped rule or optimizer, a "
+        ".safetensors file, or weights that others released, such as open:PATH or disco:PATH. "
+        "An optimizer moves the networks of PPO.",
         allow_abbrev=False,
     )
     evaluate.add_argument("rules", metavar="RULE", nargs="+", help="rules to compare")
@@ -98,6 +101,59 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--tune-seeds", type=int, default=4, help="agents a rate (4), others")
     evaluate.add_argument("--json", metavar="FILE", help="write the results there")
     evaluate.set_defaults(takes_overrides=True)
+
+
+def _add_score(verbs: argparse._SubParsersAction) -> None:
+    score = verbs.add_parser(
+        "score",
+        help="train networks with optimizers and compare them with tuned ones",
+        usage="metarl score OPTIMIZER [OPTIMIZER ...] --family FAMILY [--family FAMILY ...] "
+        "[--steps N] [--tasks N] [--horizons X ...] [--envelope NAME] [--json FILE]",
+        epilog="OPTIMIZER is adam, adamw, adamw-cosine or sgd (SGD with momentum), tuned over "
+        "--rates; the name of a shipped learned optimizer; a .safetensors file; or NAME:PATH, the "
+        "weights that others released. Adam, AdamW and SGD are trained in any case, unless an "
+        "--envelope of theirs is given. FAMILY is such as mlp/digits?width=8-64.",
+        allow_abbrev=False,
+    )
+    score.add_argument("optimizers", metavar="OPTIMIZER", nargs="+", help="what to compare")
+    score.add_argument("--family", action="append", required=True, help="of tasks; repeatable")
+    score.add_argument("--steps", type=int, default=1000, help="updates of each training (1000)")
+    score.add_argument(
+        "--horizons", type=float, nargs="+", default=[1.0], help="multiples of these updates (1)"
+    )
+    score.add_argument("--reach", type=int, default=4, help="largest speed-up to be seen (4)")
+    score.add_argument("--envelope", metavar="NAME", help="a shipped envelope, or a .json file")
+    score.add_argument("--json", metavar="FILE", help="write the results there")
+    _add_grid(score, tasks=16, seeds=1)
+
+
+def _add_envelope(verbs: argparse._SubParsersAction) -> None:
+    envelope = verbs.add_parser(
+        "envelope",
+        help="measure the best of tuned baselines on a family, for speed-up scores",
+        usage="metarl envelope FAMILY --out FILE [--steps N] [--seeds N] [--tasks N] [--points N]",
+        allow_abbrev=False,
+    )
+    envelope.add_argument("family", metavar="FAMILY", help="such as mlp/digits?width=32")
+    envelope.add_argument("--out", metavar="FILE", required=True, help="JSON file to write")
+    envelope.add_argument("--steps", type=int, default=10_000, help="updates (10000)")
+    envelope.add_argument("--points", type=int, default=250, help="knots (250)")
+    envelope.add_argument("--ema", type=float, default=0.0, help="smoothing of curves (0)")
+    envelope.add_argument(
+        "--baselines", metavar="NAME", nargs="+", help="of adam, adamw and sgd (all of them)"
+    )
+    _add_grid(envelope, tasks=1, seeds=3)
+
+
+def _add_grid(parser: argparse.ArgumentParser, tasks: int, seeds: int) -> None:
+    parser.add_argument("--tasks", type=int, default=tasks, help=f"tasks of a family ({tasks})")
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"networks a task ({seeds})")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
+    parser.add_argument(
+        "--rates", metavar="RATE", type=float, nargs="+",
+        help="learning rates of the baselines (0.0001 to 1 in half-decades)",
+    )  # fmt: skip
+    parser.add_argument("--chunk", type=int, help="networks at once on each device (all)")
 
 
 def _add_claims(verbs: argparse._SubParsersAction) -> None:

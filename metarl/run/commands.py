@@ -9,21 +9,32 @@ from pathlib import Path
 import jax
 import tyro
 
-from metarl import envs
+from metarl import envs, optimizers
 from metarl.core.errors import RunError, check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
+from metarl.evaluation import envelope_files
+from metarl.evaluation.baselines import BASELINES
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.io.runs import RunDirectory
 from metarl.rules import library, lpg_library
-from metarl.run import algorithms, claims, evolve, experiments, finish
+from metarl.run import (
+    algorithms,
+    claims,
+    evolve,
+    experiments,
+    finish,
+    optimizer_commands,
+    optimizer_names,
+)
 from metarl.run.algorithms import Settings
 from metarl.run.build import Evolution, build
 from metarl.run.config import LARGEST_SEED
 from metarl.run.problem import horizon_name
 from metarl.run.progress import Display, duration
 from metarl.run.tuning import tuned
+from metarl.tasks import families
 
 
 def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -38,6 +49,14 @@ def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
     shipped = [*library.shipped(), *lpg_library.shipped()]
     print(f"  learned, shipped: {', '.join(shipped) or 'none'}; or a .safetensors file")
     print(f"  released by others: {', '.join(f'{name}:PATH' for name in algorithms.RELEASED)}")
+    print("optimizers (metarl score OPTIMIZER --family FAMILY):")
+    print(f"  tuned: {', '.join(BASELINES)}")
+    print(f"  learned, shipped: {', '.join(optimizers.names()) or 'none'}")
+    print(f"  released by others: {', '.join(f'{n}:PATH' for n in optimizer_names.RELEASED_NAMES)}")
+    print(f"  envelopes (--envelope): {', '.join(envelope_files.shipped()) or 'none'}")
+    print("families of tasks:")
+    for name in families.names():
+        print(f"  {name}")
     print("environments:")
     for name in envs.registered():
         print(f"  {name}")
@@ -152,7 +171,7 @@ def _eval_settings(settings: Settings, overrides: list[str]) -> Settings:
 def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl claims list | table | verify NAME`."""
     del overrides
-    return claims.run(options, evaluations)
+    return claims.run(options, {"eval": evaluations, "score": optimizer_commands.scores})
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
@@ -161,5 +180,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "resume": resume,
     "eval": evaluate_rules,
     "report": report,
+    "score": optimizer_commands.score,
+    "envelope": optimizer_commands.envelope,
     "claims": claims_command,
 }

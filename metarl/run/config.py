@@ -12,7 +12,8 @@ LARGEST_SEED = 2**32 - 1
 """Of a larger seed jax, without 64-bit numbers, would drop the upper bits in silence."""
 
 
-def _check_distinct(what: str, names: tuple[str, ...]) -> None:
+def check_distinct(what: str, names: tuple[str, ...]) -> None:
+    """Raises ConfigError if a name is there more than once."""
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{what} names {name!r} more than once.")
@@ -33,7 +34,7 @@ class TaskConfig:
     def __post_init__(self) -> None:
         if not self.envs:
             raise ConfigError("task.envs is empty: name at least one environment.")
-        _check_distinct("task.envs", self.envs)
+        check_distinct("task.envs", self.envs)
         check_range(1e-6, 1.0, window=self.window)
 
 
@@ -49,6 +50,9 @@ class OuterConfig:
       learning_rate: of adam and sgd, where None = 0.02; or of Adam on the mean of an evosax
         strategy, where None = its own step sizes.
       decay: factor on `learning_rate` after every generation.
+      warm_up: generations in which the learning rate of adam and sgd rises in a line from zero.
+      cosine_to: share of the learning rate of adam and sgd that is left after the last generation,
+        to which it falls along half a cosine after the warm-up; None = it does not.
       max_grad_norm: global-norm clipping of the estimated gradient, for adam and sgd; None = off.
     """
 
@@ -56,6 +60,8 @@ class OuterConfig:
     generations: int = 20
     learning_rate: float | None = None
     decay: float = 1.0
+    warm_up: int = 0
+    cosine_to: float | None = None
     max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +71,8 @@ class OuterConfig:
             max_grad_norm=self.max_grad_norm,
         )
         check_range(1e-6, 1.0, decay=self.decay)
+        check_range(0.0, 1.0, cosine_to=self.cosine_to)
+        check_range(0, self.generations, warm_up=self.warm_up)
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,8 @@ class EvaluationConfig:
         for horizon in self.horizons:
             check_positive(horizon=horizon)
         check_choice("evaluation.learner", self.learner, ("tuned", "same"))
-        _check_distinct("evaluation.envs", self.envs)
-        _check_distinct("evaluation.rules", self.rules)
+        check_distinct("evaluation.envs", self.envs)
+        check_distinct("evaluation.rules", self.rules)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from metarl.rules.learned_drift import learned_drift
 from metarl.rules.protocol import Rule
 from metarl.run.config import EvolveRuleConfig
 from metarl.run.outer import evolution_of
-from metarl.run.problem import LEARNED, START, Comparison, Problem, horizon_name
+from metarl.run.problem import LEARNED, START, AgentComparison, Problem, horizon_name
 from metarl.run.settings import settings_for
 
 
@@ -66,7 +66,7 @@ def _unroll(env: Environment, rule: Rule, config: EvolveRuleConfig) -> Unroll:
 
 def _comparisons(
     config: EvolveRuleConfig, seen: list[Environment], rule: Rule, hand_made: dict[str, Rule]
-) -> tuple[Comparison, ...]:
+) -> tuple[AgentComparison, ...]:
     evaluation = config.evaluation
     unseen = [envs.make(name) for name in evaluation.envs if name not in config.task.envs]
     found = []
@@ -78,7 +78,8 @@ def _comparisons(
             learner = replace(settings, total_steps=steps)
             name = horizon_name(env.name, horizon)
             contenders = partial(_contenders, env, learner, rule, hand_made)
-            found.append(Comparison(name, env, held_out or horizon != 1.0, contenders))
+            unseen_here = held_out or horizon != 1.0
+            found.append(AgentComparison(name, env, unseen_here, contenders, evaluation.seeds))
     return tuple(found)
 
 

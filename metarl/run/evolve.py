@@ -9,6 +9,7 @@ import numpy as np
 
 from metarl.core.errors import RunError
 from metarl.core.types import PyTree, Theta
+from metarl.evaluation.measures import MEASURES
 from metarl.io.runs import RunDirectory
 from metarl.outer.protocol import MetaLog
 from metarl.run.build import Evolution
@@ -99,7 +100,7 @@ def _row(
         "diverged": int(log.diverged),
         "gradient_norm": float(log.gradient_norm),
         "update_norm": float(log.update_norm),
-        "env_steps": generation * config.steps_per_generation,
+        MEASURES[evolution.problem.measure].counter: generation * config.steps_per_generation,
         "seconds": seconds,
     }
     if len(config.trained_on) > 1 and log.unroll_losses is not None:

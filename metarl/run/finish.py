@@ -12,7 +12,7 @@ import numpy as np
 from metarl.core.keys import named
 from metarl.core.types import Theta
 from metarl.envs.names import base_name
-from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.measures import MEASURES
 from metarl.evaluation.report import ReportInputs, save_report
 from metarl.evaluation.results import EnvironmentResult, load_results, save_results
 from metarl.evaluation.statistics import interquartile_mean
@@ -34,28 +34,24 @@ def finish(run: RunDirectory, evolution: Evolution, theta: Theta, say: Say) -> P
     results = compare(run, evolution, theta, say)
     record_machine(run)
     artifact = save_rule(run, evolution, theta, results)
-    say(f"learned rule: {artifact}")
+    say(f"learned {evolution.problem.noun}: {artifact}")
     return report(run, evolution, theta, results)
 
 
 def compare(
     run: RunDirectory, evolution: Evolution, theta: Theta, say: Say
 ) -> list[EnvironmentResult]:
-    """Evaluates on the environments of evolution and on held-out ones; goes on where it stopped."""
+    """Compares where it was trained and where it never was; goes on where it stopped."""
     results = measured(run)
     done = {result.env for result in results}
     missing = [entry for entry in evolution.problem.comparisons if entry.name not in done]
     if missing:
-        say(f"comparing with hand-made rules on {len(missing)} environment(s) ...")
+        places = MEASURES[evolution.problem.measure]
+        many = places.place if len(missing) == 1 else places.places
+        say(f"comparing with what is hand-made on {len(missing)} {many} ...")
     for comparison in missing:
-        result = evaluate(
-            comparison.env.replace(name=comparison.name),
-            comparison.contenders(theta, evolution.theta_start()),
-            evolution.config.evaluation.seeds,
-            named(evolution.key, f"evaluation {comparison.name}"),
-            comparison.held_out,
-            evolution.layout,
-        )
+        key = named(evolution.key, f"evaluation {comparison.name}")
+        result = comparison.measure(theta, evolution.theta_start(), key, evolution.layout)
         results.append(result)
         save_results(results_path(run), results)
         say(describe_result(result))
@@ -71,7 +67,14 @@ def describe_result(result: EnvironmentResult) -> str:
     )
     lost = ", ".join(f"{count} of {rule}" for rule, count in result.diverged.items() if count)
     diverged = f"; diverged: {lost}" if lost else ""
-    return f"{result.env}: {text}  ({duration(result.seconds)}){diverged}"
+    further = "".join(f"; {_further(result, name)}" for name in result.further)
+    return f"{result.env}: {text}{further}  ({duration(result.seconds)}){diverged}"
+
+
+def _further(result: EnvironmentResult, name: str) -> str:
+    means = _interquartile_means(result.of(name)).items()
+    told = ", ".join(f"{rule} {'none' if x is None else format(x, '.3g')}" for rule, x in means)
+    return f"{MEASURES[name].label.lower()}: {told}"
 
 
 def _interquartile_means(result: EnvironmentResult) -> dict[str, float | None]:
@@ -90,8 +93,9 @@ def save_rule(
         result.env: {
             "held_out": result.held_out,
             "seeds": len(next(iter(result.scores.values()))),
-            "environment_steps": int(result.steps[-1]),
+            result.kind.steps.replace(" ", "_"): int(result.steps[-1]),
             "interquartile_mean": _interquartile_means(result),
+            **{name: _interquartile_means(result.of(name)) for name in result.further},
         }
         for result in results
     }
@@ -144,6 +148,8 @@ def report(
         learned=LEARNED,
         told=f"{problem.noun.capitalize()}: {problem.use}.",
         usage=problem.usage.format(path=str(artifact)) if artifact else "",
+        try_it=problem.try_it,
+        measure=problem.measure,
         pictures=problem.pictures(theta, run.observations.rows()),
     )
     save_report(run.report, inputs, run.figures)
@@ -170,10 +176,10 @@ def _cost(
 ) -> dict[str, Any]:
     seconds = phases(rows, evolution.config.loop.look_every)
     seconds["evaluation"] = sum(result.seconds for result in results)
-    path = _machine_path(run)
+    path, counter = _machine_path(run), MEASURES[evolution.problem.measure].counter
     return {
         "seconds": seconds,
-        "env_steps": rows[-1]["env_steps"] if rows else 0,
+        counter: rows[-1][counter] if rows else 0,
         **(strict_json.parse(path.read_bytes()) if path.exists() else {}),
     }
 

@@ -42,11 +42,30 @@ def gradient_rule(outer: OuterConfig) -> optax.GradientTransformation:
       ConfigError: `outer.strategy` is none of those that do.
     """
     check_choice("outer.strategy on a gradient", outer.strategy, _GRADIENT_RULES)
-    rate = optax.exponential_decay(outer.learning_rate or LEARNING_RATE, 1, outer.decay)
-    descent = _GRADIENT_RULES[outer.strategy](rate)
+    descent = _GRADIENT_RULES[outer.strategy](learning_rate(outer))
     if outer.max_grad_norm is None:
         return descent
     return optax.chain(optax.clip_by_global_norm(outer.max_grad_norm), descent)
+
+
+def learning_rate(outer: OuterConfig) -> optax.Schedule:
+    """The learning rate of adam and sgd, by the number of generations so far."""
+    rate = optax.exponential_decay(outer.learning_rate or LEARNING_RATE, 1, outer.decay)
+    if outer.warm_up == 0 and outer.cosine_to is None:
+        return rate
+    rise = optax.linear_schedule(0.0, 1.0, outer.warm_up) if outer.warm_up else None
+    left = max(1, outer.generations - outer.warm_up)
+    fall = (
+        None if outer.cosine_to is None else optax.cosine_decay_schedule(1.0, left, outer.cosine_to)
+    )
+
+    def schedule(count: Array) -> Array:
+        # The first step is taken, at least a little.
+        risen = 1.0 if rise is None else rise(count + 1)
+        fallen = 1.0 if fall is None else fall(jnp.maximum(count - outer.warm_up, 0))
+        return jnp.asarray(rate(count) * risen * fallen)
+
+    return schedule
 
 
 def evolution_of(
@@ -90,8 +109,11 @@ def _refuse_ignored(
         "es.sigma": ("std" not in taken, f"{name} has no spread to set"),
         "es.antithetic": (name in ALWAYS_ANTITHETIC, f"{name} always samples in pairs"),
         "es.shaping": (unrolls == 1, f"{name} shapes the losses of a single environment itself"),
+        "es.clip": (True, f"{name} ranks or scales losses itself"),
         "outer.learning_rate": ("learning_rate" not in taken, f"{name} sets its own step sizes"),
         "outer.max_grad_norm": (True, f"{name} has no gradient of ours"),
+        "outer.warm_up": (True, f"{name} has no learning rate that rises"),
+        "outer.cosine_to": (True, f"{name} has no learning rate that falls so"),
         "outer.decay": (outer.learning_rate is None, "it is a factor on outer.learning_rate=None"),
     }
     given = {"es": (es, FullESConfig()), "outer": (outer, OuterConfig())}

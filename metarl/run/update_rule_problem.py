@@ -15,7 +15,8 @@ from metarl.core.keys import named
 from metarl.core.mesh import Layout
 from metarl.core.types import Array, PyTree, Theta
 from metarl.envs.protocol import Environment, EnvParams
-from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropState
+from metarl.estimators.lives import LivesState
+from metarl.estimators.truncated_backprop import TruncatedBackprop
 from metarl.evaluation.contenders import Contender, rule_contender
 from metarl.evaluation.report import Picture
 from metarl.inner.level_scoring import (
@@ -39,7 +40,7 @@ from metarl.run.algorithms import Algorithm, Settings, by_name, contenders
 from metarl.run.level_reports import curriculum_picture, level_pictures, observe
 from metarl.run.lpg_config import SCORES, TrainUpdateRuleConfig
 from metarl.run.outer import evolution_of, gradient_rule
-from metarl.run.problem import LEARNED, START, Comparison, Problem, horizon_name
+from metarl.run.problem import LEARNED, START, AgentComparison, Problem, horizon_name
 from metarl.run.schedule_picture import schedule_picture
 from metarl.run.settings import agent_settings_for, baseline_settings_for, settings_for
 from metarl.tasks.curricula.level_replay import LevelReplay
@@ -99,7 +100,7 @@ def _pictures(
 
 def _observe(curriculum: Curriculum, state: PyTree) -> dict[str, Any]:
     estimator_state = getattr(state, "estimator_state", ())
-    if not isinstance(estimator_state, TruncatedBackpropState):
+    if not isinstance(estimator_state, LivesState):
         return {}
     return observe(curriculum, estimator_state.curriculum)
 
@@ -157,7 +158,7 @@ def _oracle(env: Environment) -> Callable[[EnvParams], Array]:
 
 def _comparisons(
     config: TrainUpdateRuleConfig, seen: Environment, rule: UpdateRule
-) -> tuple[Comparison, ...]:
+) -> tuple[AgentComparison, ...]:
     """On fresh levels of training, and on environments that the rule never saw."""
     own = replace(config.agent, updates=config.levels.lifetime[1])
     entries = [(seen.name, seen, own, False)]
@@ -170,8 +171,9 @@ def _comparisons(
             env = envs.make(name)
             entries.append((name, env, _held_out_settings(config, env), True))
     hand_made = {name: by_name(name) for name in config.evaluation.rules}
+    seeds = config.evaluation.seeds
     return tuple(
-        Comparison(name, env, held_out, _contenders(env, settings, rule, hand_made))
+        AgentComparison(name, env, held_out, _contenders(env, settings, rule, hand_made), seeds)
         for name, env, settings, held_out in entries
     )
 

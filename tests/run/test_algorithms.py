@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarl import envs
+from metarl import envs, optimizers
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.evaluation.contenders import groups
 from metarl.io.artifacts import save_artifact
@@ -106,7 +106,7 @@ def test_a_learned_drift_by_its_path_and_by_its_name(drift, monkeypatch):
 
 
 def test_every_name_is_found():
-    shipped = {*library.shipped(), *lpg_library.shipped()}
+    shipped = {*library.shipped(), *lpg_library.shipped(), *optimizers.names()}
     assert {"ppo", "dpo", "mdpo", "none", "a2c"} | shipped == set(algorithms.names())
     for name in algorithms.names():
         by_name(name)
@@ -129,6 +129,26 @@ def test_released_weights_of_an_optimizer(released_open):
         np.testing.assert_array_equal(found.theta[name], array)
 
 
+def test_a_learned_optimizer_moves_ppo(catch, tmp_path):
+    """For as many steps as PPO says, and told its loss, which this one insists on."""
+    config = optimizers.VeLOConfig(hidden=3, networks=2)
+    theta = optimizers.velo_init(config, jax.random.key(0))
+    path = optimizers.save(tmp_path / "mine.safetensors", theta, config, CARD)
+    found = by_name(str(path))
+    assert isinstance(found, OptimizerAlgorithm)
+    jax.tree.map(np.testing.assert_array_equal, found.theta, theta)
+    contender = found.contender(catch, default_settings(catch, 512))
+    key, task = jax.random.key(0), catch.default_params
+
+    def one_update(key):
+        state = contender.learner.init(key, contender.theta, task)
+        return contender.learner.step(key, contender.theta, task, state)
+
+    state, _ = jax.eval_shape(one_update, key)
+    before = jax.eval_shape(lambda key: contender.learner.init(key, contender.theta, task), key)
+    assert jax.tree.structure(state) == jax.tree.structure(before)
+
+
 def test_released_weights_of_an_update_rule(released_disco):
     path, theta = released_disco
     found = by_name(f"disco:{path}")
@@ -146,6 +166,7 @@ def test_released_weights_of_an_update_rule(released_disco):
         ("mine.npy", ConfigError, "or the path of a .safetensors file"),
         ("no/such.safetensors", ArtifactError, "There is no artifact"),
         ("open:no/such.npy", ArtifactError, "No such file"),
+        ("celo:no/such.msgpack", ArtifactError, r"no/such\.msgpack"),
         ("disco:no/such.npz", ArtifactError, r"no/such\.npz"),
     ],
 )

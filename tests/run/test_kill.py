@@ -85,7 +85,7 @@ def test_killed_in_a_checkpoint_and_in_the_evaluation(finished, tmp_path, capsys
     # What was measured before the kill was not measured again.
     first, second = load_results(out / "results.json")
     assert first.to_json() == before.to_json()
-    assert "on 1 environment(s)" in shown
+    assert "on 1 environment ..." in shown
     assert f"{second.env}: " in shown
     assert f"{first.env}: " not in shown
 

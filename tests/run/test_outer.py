@@ -13,7 +13,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.estimators.full_es import FullESConfig
 from metarl.run.config import OuterConfig
-from metarl.run.outer import evolution_of, gradient_rule
+from metarl.run.outer import evolution_of, gradient_rule, learning_rate
 from metarl.tasks.environments import FixedTask
 
 from .tiny import BANDIT
@@ -125,3 +125,29 @@ def test_a_gradient_rule_has_its_default_rate_and_decay(strategy):
 def test_a_gradient_rule_is_no_strategy():
     with pytest.raises(ConfigError, match=r"on a gradient 'SNES'.*Permitted: adam, sgd"):
         gradient_rule(OuterConfig("SNES"))
+
+
+def test_the_learning_rate_rises_and_falls():
+    outer = OuterConfig(
+        generations=10, learning_rate=2.0, warm_up=2, cosine_to=0.1, decay=0.9, strategy="sgd"
+    )
+    rate = learning_rate(outer)
+    for n in range(12):
+        fall = 0.1 + 0.9 * (1 + np.cos(np.pi * min(max(n - 2, 0), 8) / 8)) / 2
+        expected = 2.0 * 0.9**n * min((n + 1) / 2, 1.0) * fall
+        # Powers and cosines of float32.
+        np.testing.assert_allclose(rate(n), expected, rtol=3e-6)
+    # It is what moves theta: the second step of sgd has the full rate.
+    tx, theta = gradient_rule(outer), jnp.float32(0.0)
+    state = tx.init(theta)
+    for expected in (-1.0, -1.8):
+        step, state = tx.update(jnp.float32(1.0), state, theta)
+        np.testing.assert_allclose(step, expected, rtol=3e-6)
+
+
+def test_schedules_need_a_gradient_rule():
+    for changes in ({"warm_up": 1}, {"cosine_to": 0.5}):
+        with pytest.raises(ConfigError, match="would be ignored"):
+            _meta(outer=changes)
+    with pytest.raises(ConfigError, match="warm_up must lie"):
+        OuterConfig(generations=3, warm_up=4)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metarl.estimators.full_es import FullESConfig
@@ -115,7 +116,13 @@ def last_state(path, config=TINY):
     template = jax.eval_shape(evolution.init, evolution.key)
     restored = RunDirectory.open(path).checkpoints().latest(template)
     assert not restored.skipped
-    return restored.step, [np.asarray(x).tobytes() for x in jax.tree.leaves(restored.state)]
+    return restored.step, [_bytes(x) for x in jax.tree.leaves(restored.state)]
+
+
+def _bytes(leaf):
+    if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf).tobytes()
 
 
 def artifact_bytes(path):
