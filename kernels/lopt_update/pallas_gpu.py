@@ -19,15 +19,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.config import KernelConfig
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
 from metarl.kernels.lopt_update.matrices import Matrices, matrices
 from metarl.kernels.lopt_update.moments import Factors, Moments, Rates, update_moments
-from metarl.kernels.lopt_update.pallas_network import Network, padded, products, unrolled
-from metarl.kernels.lopt_update.pallas_tile import Inputs, Place, Tile, look, varying_channels
+from metarl.kernels.lopt_update.pallas_calls import mean_squares, steps
+from metarl.kernels.lopt_update.pallas_network import Network
+from metarl.kernels.lopt_update.pallas_tile import Inputs, Place
 from metarl.kernels.lopt_update.reference import Layer
 
 Array = jax.Array
@@ -92,10 +91,12 @@ def _update(
     )
     first, *others = layers
     places, kernel, rows, columns = _first_layer(features, first, seen, layout)
-    squares = _mean_squares(features, config, layout, places, inputs)
+    squares = mean_squares(features, config, layout, places, inputs)
+    if not _normalised_by_matrix(features, layout):
+        squares = jnp.mean(squares, 0, keepdims=True)
     kernel = kernel * jax.lax.rsqrt(features.normaliser_eps + squares)[..., None]
     network = Network(rows, columns, kernel, [Layer(*layer) for layer in others])
-    step, momenta, rms = _steps(features, config, layout, places, inputs, network, exponent)
+    step, momenta, rms = steps(features, config, layout, places, inputs, network, exponent)
     rms = None if rms is None else layout.back(rms)
     return layout.back(step)[0] * scale, Moments(layout.back(momenta), rms, row, col)
 
@@ -123,6 +124,7 @@ def _first_layer(
       and other channels add along rows, `[H, B, rows, 1]`, and along columns, `[H, B, 1, columns]`.
     """
     kinds = jax.eval_shape(features.make, seen)
+    axes = (2, 3) if _normalised_by_matrix(features, layout) else (1, 2, 3)
     starts = accumulate((kind.shape[0] for kind in kinds), initial=0)
     places, kernels = [], []
     sides = [(layout.batch, layout.rows, 1), (layout.batch, 1, layout.columns)]
@@ -135,7 +137,6 @@ def _first_layer(
             kernels.append(kernel)
             continue
         channels = layout.lay(features.channels[i](seen, features))
-        axes = (2, 3) if _normalised_by_matrix(features, layout) else (1, 2, 3)
         means = jnp.mean(channels * channels, axes, keepdims=True)
         channels = channels * jax.lax.rsqrt(features.normaliser_eps + means)
         side = 0 if channels.shape[3] == 1 else 1
@@ -148,129 +149,6 @@ def _normalised_by_matrix(features: FeatureSet, layout: Matrices) -> bool:
     """Says whether each matrix has normalisers of its own, and not the whole tensor."""
     axes = features.normaliser_axes
     return axes is not None and axes < len(layout.shape)
-
-
-def _mean_squares(
-    features: FeatureSet,
-    config: KernelConfig,
-    layout: Matrices,
-    places: list[Place],
-    inputs: Inputs,
-) -> Array:
-    """Averages the squares of channels that vary over elements, `[1 or B, C]`."""
-    size = config.unrolled.tile(layout.rows, layout.columns)
-    count = sum(place.count for place in places)
-
-    def kernel(refs: Inputs, sums: Any) -> None:
-        tile = Tile(layout, size)
-        for i, x in enumerate(varying_channels(features, places, look(features, refs, tile))):
-            mask = tile.mask(x.shape, 1)
-            squares = x * x if mask is None else jnp.where(mask, x * x, 0.0)
-            sums[i] = jnp.sum(squares)
-
-    grid = _grid(layout, size)
-    sums = pl.pallas_call(
-        kernel,
-        jax.ShapeDtypeStruct((*reversed(grid), count), jnp.float32),
-        grid=grid,
-        in_specs=(_specs(inputs, size),),
-        out_specs=pl.BlockSpec((None, None, None, count), lambda j, i, b: (b, i, j, 0)),
-        compiler_params=triton.CompilerParams(num_warps=config.unrolled.warps),
-        interpret=config.interpret,
-        name="lopt_update_statistics",
-    )(inputs)
-    means = jnp.sum(sums, (1, 2)) / (layout.rows * layout.columns)
-    return means if _normalised_by_matrix(features, layout) else jnp.mean(means, 0, keepdims=True)
-
-
-def _steps(
-    features: FeatureSet,
-    config: KernelConfig,
-    layout: Matrices,
-    places: list[Place],
-    inputs: Inputs,
-    network: Network,
-    exponent: float,
-) -> tuple[Array, Array, Array | None]:
-    """Makes steps and moves moments, in their place; the scale is not in the steps."""
-    narrow = network.kernel.shape[-1] <= reference.UNROLLED_WIDTH
-    blocks = config.unrolled if narrow else config.products
-    size = blocks.tile(layout.rows, layout.columns)
-    network = network if narrow else padded(network)
-
-    def kernel(refs: Inputs, network: Network, step: Any, momenta: Any, rms: Any) -> None:
-        tile = Tile(layout, size)
-        seen = look(features, refs, tile)
-        for k, part in enumerate(seen):
-            tile.store(momenta, k, part.momenta)
-        if rms is not None:
-            tile.store(rms, 0, seen[0].rms)
-        channels = varying_channels(features, places, seen)
-        if narrow:
-            made = unrolled(network, tile, channels, exponent)
-        else:
-            made = products(network, tile, channels, exponent, config.precision)
-        tile.store(step, 0, made)
-
-    arguments = (inputs, network)
-    number = jax.tree.unflatten(
-        jax.tree.structure(arguments), range(len(jax.tree.leaves(arguments)))
-    )
-    shapes = jax.eval_shape(
-        lambda: (inputs.parameter.astype(jnp.float32), inputs.momenta, inputs.rms)
-    )
-    return pl.pallas_call(
-        kernel,
-        shapes,
-        grid=_grid(layout, size),
-        in_specs=(_specs(inputs, size), _network_specs(network, size, narrow)),
-        out_specs=jax.tree.map(lambda x: _spec(x, size, 1), shapes),
-        input_output_aliases={number[0].momenta: 1}
-        | ({number[0].rms: 2} if inputs.rms is not None else {}),
-        compiler_params=triton.CompilerParams(num_warps=blocks.warps),
-        interpret=config.interpret,
-        name="lopt_update_steps",
-    )(*arguments)
-
-
-def _grid(layout: Matrices, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Counts programs, `[columns, rows, B]`; the first axis is the fastest."""
-    return pl.cdiv(layout.columns, size[1]), pl.cdiv(layout.rows, size[0]), layout.batch
-
-
-def _specs(inputs: Inputs, size: tuple[int, int]) -> Inputs:
-    return jax.tree.map(lambda x: _whole(x) if x.ndim == 1 else _spec(x, size, 1), inputs)
-
-
-def _network_specs(network: Network, size: tuple[int, int], narrow: bool) -> Network:
-    axis = 1 if narrow else 0
-    shared = len(network.kernel) == 1
-    block = (None, *network.kernel.shape[1:])
-    return Network(
-        _spec(network.rows, size, axis),
-        _spec(network.columns, size, axis),
-        pl.BlockSpec(block, lambda j, i, b: (0 if shared else b, 0, 0)),
-        jax.tree.map(_whole, network.layers),
-    )
-
-
-def _whole(x: Array) -> pl.BlockSpec:
-    return pl.BlockSpec(x.shape, lambda j, i, b: (0,) * x.ndim)
-
-
-def _spec(x: Any, size: tuple[int, int], axis: int) -> pl.BlockSpec:
-    """Cuts axes `[B, rows, columns]` from `axis` on into blocks; if of size 1 they stay."""
-    block: list[int | None] = list(x.shape)
-    block[axis] = None
-    for i in (0, 1):
-        if x.shape[axis + 1 + i] > 1:
-            block[axis + 1 + i] = size[i]
-
-    def index(j: Any, i: Any, b: Any) -> tuple[Any, ...]:
-        programs = [0] * axis + [b, i, j] + [0] * (x.ndim - axis - 3)
-        return tuple(p if n > 1 else 0 for p, n in zip(programs, x.shape, strict=True))
-
-    return pl.BlockSpec(tuple(block), index)
 
 
 def _forward(
