@@ -1,11 +1,12 @@
 """Times the hot paths, as ratios within one run: machines differ and are noisy.
 
-  .venv/bin/python scripts/bench.py [--peer-python peer/bin/python] [--json FILE]
+  .venv/bin/python scripts/bench.py [--only PART] [--peer-python peer/bin/python] [--json FILE]
 
 PPO on CartPole-v1 (4 environments x 128 steps, 4 epochs x 4 minibatches, 64-64 tanh, 500k steps) of
 one seed and of eight, one generation of the default `lpo` experiment, and, where an environment
 with rejax is named (see peer_rejax.py), rejax's PPO in the same shape. The floor is the time that
 the gradient steps' matrix products would take at the best rate that one device reaches here.
+Outer steps of update rules; one update of learned optimizers (see bench_optimizers.py).
 """
 
 import argparse
@@ -22,6 +23,7 @@ from metarl.run import devices
 
 devices.prepare()
 
+import bench_optimizers  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -191,13 +193,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter of an environment with rejax")
     parser.add_argument("--json", help="write the numbers there")
-    parser.add_argument("--only", choices=("ppo", "update-rules"), help="one part")
+    parser.add_argument("--only", choices=("ppo", "update-rules", "optimizers"), help="one part")
     options = parser.parse_args()
     report: dict[str, Any] = {"device": devices.describe(), "jax": jax.__version__}
-    if options.only != "update-rules":
+    if options.only in (None, "ppo"):
         show_ppo(report, options.peer_python)
-    if options.only != "ppo":
+    if options.only in (None, "update-rules"):
         show_update_rules(report)
+    if options.only in (None, "optimizers"):
+        bench_optimizers.show(report, timed, best_rate())
     report["peak_memory_mb"] = devices.peak_memory_mb()
     print(f"peak memory of this process: {report['peak_memory_mb']:.0f} MB")
     if options.json:

@@ -15,6 +15,7 @@ import optax
 from metarl.core.errors import check_positive, check_range
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.optimizers.accumulators import in_float32, init_accumulators
+from metarl.optimizers.celo_adam import GRADIENT_LIMIT
 from metarl.optimizers.newton_schulz import newton_schulz
 from metarl.optimizers.parameters import ParameterInfo
 from metarl.optimizers.per_parameter import (
@@ -128,6 +129,7 @@ def celo2(
     b1, b2 = ADAM_DECAYS
     adam = in_float32(
         optax.chain(
+            optax.clip(GRADIENT_LIMIT),
             optax.scale_by_adam(b1, b2),
             optax.add_decayed_weights(weight_decay),
             optax.scale_by_learning_rate(learning_rate),

@@ -43,7 +43,7 @@ class InnerOptimizer:
       name: how people call it.
       init: `key -> theta`, the meta-parameters; `()` for one that is written down.
       transformation: `(theta, info, num_steps) -> optax transformation`; its `update` is given the
-        fields of `UpdateContext` as keyword arguments. `info` describes the parameters leaf by leaf;
+        fields of `UpdateContext` as keyword arguments. `info` describes parameters leaf by leaf;
         `num_steps`, a number or an integer scalar, is how many updates a lifetime has.
       wants_activity: whether `activity` is to be measured.
     """

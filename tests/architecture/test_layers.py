@@ -50,7 +50,7 @@ def violations(room: str, source: str) -> set[str]:
     allowed = {other for other, level in LEVELS.items() if level < LEVELS[room]} | {room}
     if room == "kernels":
         return imported_rooms(source) - {"kernels"}  # they know jax only
-    if room not in KERNEL_USERS:
+    if room not in KERNEL_USERS | {"kernels"}:
         allowed.discard("kernels")
     return imported_rooms(source) - allowed
 

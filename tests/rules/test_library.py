@@ -102,7 +102,9 @@ def test_shipped_names_resolve(saved, monkeypatch):
 def test_every_shipped_drift_meets_the_conditions():
     for name in shipped():
         drift = load(name)
-        assert violations(lambda r, a, drift=drift: drift(r, a)) == []
+        temporal = drift.card["architecture"].get("temporal", False)
+        for age in ((0.0,), (0.5,), (1.0,)) if temporal else ((),):
+            assert violations(lambda r, a, drift=drift, age=age: drift(r, a, *age)) == []
 
 
 def test_a_missing_file_is_named(tmp_path):
