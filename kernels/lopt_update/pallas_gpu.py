@@ -8,8 +8,8 @@ rows and columns, and what comes of them alone, are left to XLA.
 Vectors go to the reference, as do the few tensors for which `tiled` is false. Gradients are the
 reference's. Batch axes are those of `jax.vmap`, each a further axis of the grid.
 
-There is no kernel for TPUs. Under jax 0.9 a kernel in blocks cannot be lowered for one without the
-chip ("Unsupported TPU device kind: cpu"), so nothing could be proved about it here.
+There is no kernel for TPUs: these load and store through Triton's masks. Under jax 0.9 a kernel in
+blocks cannot even be lowered for a TPU without the chip ("Unsupported TPU device kind: cpu").
 """
 
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _update(
     squares = mean_squares(features, config, layout, places, inputs)
     if not _normalised_by_matrix(features, layout):
         squares = jnp.mean(squares, 0, keepdims=True)
-    kernel = kernel * jax.lax.rsqrt(features.normaliser_eps + squares)[..., None]
+    kernel = kernel[None] * jax.lax.rsqrt(features.normaliser_eps + squares)[..., None]
     network = Network(rows, columns, kernel, [Layer(*layer) for layer in others])
     step, momenta, rms = steps(features, config, layout, places, inputs, network, exponent)
     rms = None if rms is None else layout.back(rms)
@@ -142,7 +142,7 @@ def _first_layer(
         side = 0 if channels.shape[3] == 1 else 1
         product = jnp.einsum("ch,c...->h...", kernel, channels, precision="highest")
         sums[side] = sums[side] + product
-    return places, jnp.concatenate(kernels), *sums
+    return places, jnp.concatenate(kernels), sums[0], sums[1]
 
 
 def _normalised_by_matrix(features: FeatureSet, layout: Matrices) -> bool:

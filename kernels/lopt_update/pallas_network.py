@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.config import LEAST_COLUMNS, Precision, power_of_two
 from metarl.kernels.lopt_update.pallas_tile import Tile
 from metarl.kernels.lopt_update.reference import Layer
@@ -38,9 +37,10 @@ def unrolled(network: Network, tile: Tile, channels: Sequence[Array], exponent: 
         for i, channel in enumerate(channels):
             unit = unit + network.kernel[i, j] * channel
         units.append(unit)
-    for layer in network.layers[:-1]:
-        units = reference._spelt_out(layer, units, layer.bias.shape[0])
-    return reference._step(network.layers[-1], units, exponent)
+    *hidden, last = network.layers
+    for layer in hidden:
+        units = _outputs(layer, units, layer.bias.shape[0])
+    return _step(_outputs(last, units, 2 if exponent else 1), exponent)
 
 
 def products(
@@ -66,7 +66,7 @@ def products(
         jnp.sum(units * last.kernel[k][None], 1).reshape(shape) + last.bias[k]
         for k in range(2 if exponent else 1)
     ]
-    return outputs[0] * jnp.exp(outputs[1] * exponent) if exponent else outputs[0]
+    return _step(outputs, exponent)
 
 
 def padded(network: Network) -> Network:
@@ -82,6 +82,24 @@ def padded(network: Network) -> Network:
         _pad(network.kernel, 2),
         [*layers, Layer(_pad(last.kernel.T, 1), last.bias)],
     )
+
+
+def _outputs(layer: Layer, units: Sequence[Array], count: int) -> list[Array]:
+    """Rectifies units and makes the first `count` outputs of a layer, from one weight at a time."""
+    units = [jax.nn.relu(unit) for unit in units]
+    sums = []
+    for j in range(count):
+        total = layer.bias[j]
+        for i, unit in enumerate(units):
+            total = total + layer.kernel[i, j] * unit
+        sums.append(total)
+    return sums
+
+
+def _step(outputs: Sequence[Array], exponent: float) -> Array:
+    """Scales the first output by the exponential of the second, if there is one."""
+    direction, *magnitude = outputs
+    return direction * jnp.exp(magnitude[0] * exponent) if magnitude else direction
 
 
 def _pad(x: Array, axes: int) -> Array:

@@ -33,10 +33,10 @@ class Inputs(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where in the feature set a kind of channels is that vary over elements, and how many."""
+    """Place in the feature set of a kind of channels that vary over elements, and their number."""
 
-    index: int
-    count: int
+    kind: int
+    channels: int
 
 
 class Tile:
@@ -105,9 +105,9 @@ def varying_channels(
 ) -> list[Array]:
     """Makes the channels that vary over elements, C arrays `[1, rows, columns]`."""
     return [
-        features.channels[place.index](seen[k], features)
+        features.channels[place.kind](seen[k], features)
         for place in places
-        for k in range(place.count)
+        for k in range(place.channels)
     ]
 
 

@@ -10,6 +10,7 @@ one loop over the tensor; wider ones are matrix products on tiles that fit into 
 
 from collections.abc import Sequence
 from itertools import accumulate
+from math import prod
 from typing import NamedTuple
 
 import jax
@@ -111,11 +112,14 @@ def _normalised_axes(features: FeatureSet, shape: Sequence[int], lead: int) -> t
 
 def varying_channels(
     features: FeatureSet, folded: Folded, seen: Ingredients, scales: Array | None
-) -> Array:
-    """Makes the channels that vary over elements, `[C, ...]`, scaled if the kernel is not."""
-    kinds = features.make(seen)
-    channels = jnp.concatenate([kinds[i] for i in folded.varying])
-    return channels if scales is None else channels * scales
+) -> list[Array]:
+    """Makes the channels that vary over elements, `[K, ...]` a kind, scaled if need be."""
+    made = features.make(seen)
+    kinds = [made[i] for i in folded.varying]
+    if scales is None:
+        return kinds
+    ends = accumulate(len(kind) for kind in kinds)
+    return [kind * scales[end - len(kind) : end] for end, kind in zip(ends, kinds, strict=True)]
 
 
 def _unrolled(
@@ -126,7 +130,8 @@ def _unrolled(
     seen: Ingredients,
 ) -> Array:
     """Makes the steps element by element, one array a unit."""
-    channels = varying_channels(features, folded, seen, folded.scales)
+    kinds = varying_channels(features, folded, seen, folded.scales)
+    channels = [channel for kind in kinds for channel in kind]
     units: list[Array] = []
     for j in range(folded.kernel.shape[1]):
         unit = folded.rest[0][j]
@@ -137,7 +142,7 @@ def _unrolled(
         units.append(unit)
     for layer in layers[:-1]:
         units = _spelt_out(layer, units, layer.bias.shape[0])
-    return _step(layers[-1], units, exponent)
+    return _step(_spelt_out(layers[-1], units, 2 if exponent else 1), exponent)
 
 
 def _products(
@@ -151,16 +156,33 @@ def _products(
 
     def tile(part: tuple[Ingredients, Array | None, list[Array]]) -> Array:
         part_seen, scales, rest = part
-        units = varying_channels(features, folded, part_seen, scales)
-        units = _product(folded.kernel, units)
+        shape = part_seen.gradient.shape
+        kinds = varying_channels(features, folded, part_seen, scales)
+        units = _product(folded.kernel, _one_below_the_other(kinds, prod(shape)))
+        units = units.reshape(-1, *shape)
         for contribution in rest:
             units = units + contribution
+        units = units.reshape(len(units), -1)
         for layer in layers[:-1]:
-            bias = jnp.reshape(layer.bias, (-1,) + (1,) * (units.ndim - 1))
-            units = _product(layer.kernel, jax.nn.relu(units)) + bias
-        return _step(layers[-1], list(units), exponent)
+            units = _product(layer.kernel, jax.nn.relu(units)) + layer.bias[:, None]
+        last = layers[-1]
+        outputs = _product(last.kernel, jax.nn.relu(units)) + last.bias[:, None]
+        return _step(list(outputs), exponent).reshape(shape)
 
     return over_tiles(tile, (seen, folded.scales, folded.rest), seen.gradient.shape)
+
+
+def _one_below_the_other(kinds: Sequence[Array], size: int) -> Array:
+    """Puts arrays `[K, ...]` of one size below each other, `[C, size]`.
+
+    Written into place, since XLA makes one slow loop of a concatenation and what is concatenated.
+    """
+    rows = jnp.zeros((sum(len(kind) for kind in kinds), size), jnp.float32)
+    start = 0
+    for kind in kinds:
+        rows = jax.lax.dynamic_update_slice(rows, kind.reshape(-1, size), (start, 0))
+        start += len(kind)
+    return rows
 
 
 def _product(kernel: Array, units: Array) -> Array:
@@ -168,10 +190,9 @@ def _product(kernel: Array, units: Array) -> Array:
     return jnp.einsum("ch,c...->h...", kernel, units, precision=jax.lax.Precision.HIGHEST)
 
 
-def _step(layer: Layer, units: Sequence[Array], exponent: float) -> Array:
-    """Applies the last layer, and scales its first output by the exponential of its second."""
-    direction, *magnitude = _spelt_out(layer, units, 2 if exponent else 1)
-    return direction * jnp.exp(magnitude[0] * exponent) if magnitude else direction
+def _step(outputs: Sequence[Array], exponent: float) -> Array:
+    """Scales the first output of a network by the exponential of its second."""
+    return outputs[0] * jnp.exp(outputs[1] * exponent) if exponent else outputs[0]
 
 
 def _spelt_out(layer: Layer, units: Sequence[Array], outputs: int) -> list[Array]:

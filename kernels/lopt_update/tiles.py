@@ -12,6 +12,9 @@ Array = jax.Array
 TILE = 1024
 """Most elements of a tile: 32 units of each then take 128 kB."""
 
+ROW = 128
+"""A row of this many elements is a tile: several rows compile to a slower loop."""
+
 UNTILED = 4096
 """Tensors of up to this many elements are one tile."""
 
@@ -48,7 +51,7 @@ def over_tiles(function: Callable[[Any], Array], arrays: Any, shape: tuple[int, 
 
 
 def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Chooses tiles that fill the last axes first and divide every axis.
+    """Chooses tiles that divide every axis: a row or a part of one, or rows of few columns.
 
     An axis with no divisor between an eighth of what fits and what fits stays whole, so that a
     prime number of columns does not mean tiles of one element.
@@ -57,7 +60,7 @@ def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
     tile: list[int] = []
     for size in reversed(shape):
-        fits = max(TILE // prod(tile), 1)
+        fits = max(TILE // prod(tile), 1) if prod(tile) < ROW else 1
         divisors = [d for d in range(min(fits, size), max(fits // 8, 1) - 1, -1) if size % d == 0]
         tile.insert(0, divisors[0] if divisors else size)
     return tuple(tile)

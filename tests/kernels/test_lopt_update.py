@@ -135,8 +135,12 @@ def expected(case, layers, p, g):
 
 
 def check(case, spec, implementation):
+    compare(case, spec, jax.jit(one_step(case, spec, implementation)))
+
+
+def compare(case, spec, run):
+    """Two steps of `run`, see `one_step`, against float64."""
     layers, p, g = draw(spec, case)
-    run = jax.jit(one_step(case, spec, implementation))
     first, moments = run(layers, p, g[0], start(spec))
     second, moments = run(layers, p, g[1], moments)
     assert first.dtype == moments.momenta.dtype == jnp.float32
@@ -185,7 +189,7 @@ def test_tiles_divide_and_fit():
         tile = tiles.tile_shape(shape)
         assert all(size % part == 0 for size, part in zip(shape, tile, strict=True))
         assert np.prod(tile) <= max(tiles.TILE, shape[-1])
-        assert np.prod(tile) >= min(np.prod(shape), tiles.TILE // 16)
+        assert np.prod(tile) >= min(np.prod(shape), tiles.ROW)
 
 
 def test_of_equal_axes_the_later_is_larger():

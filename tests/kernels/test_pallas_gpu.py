@@ -1,0 +1,248 @@
+"""The kernels for GPUs: their results, step by step on this machine, and their lowering for one."""
+
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import pallas as pl
+from metarl.kernels.lopt_update import (
+    arg_specs,
+    implementations,
+    init_moments,
+    lopt_update,
+    pallas_gpu,
+    reference,
+)
+from metarl.kernels.lopt_update.api import choose
+from metarl.kernels.lopt_update.arg_specs import ArgSpec
+from metarl.kernels.lopt_update.config import Blocks, KernelConfig
+from metarl.kernels.lopt_update.matrices import matrices
+
+from tests.kernels.cross_lowering import lowered_for_gpu
+from tests.kernels.test_lopt_update import CASES, RATES, compare, draw, start
+
+pytestmark = pytest.mark.kernel
+
+TINY = KernelConfig(Blocks(32, 16), Blocks(32, 16), interpret=True)
+"""Tiles of 2 x 16: small tensors have several, and at the edges they stick out."""
+
+QUICK = {"xla_backend_optimization_level": 0}
+"""Kernels run step by step are long programs, which need not be fast."""
+
+CALLS = {
+    "adafac, 4 wide": [
+        ArgSpec("odd", (5, 37)),
+        ArgSpec("full tiles", (4, 32)),
+        ArgSpec("half precision", (17, 3), dtype="bfloat16"),
+        ArgSpec("population of tasks", (3, 18), batch=(2, 2)),
+        ArgSpec("one element", (1, 1)),
+    ],
+    "adafac, 32 wide": [
+        ArgSpec("odd", (5, 19)),
+        ArgSpec("tasks", (3, 17), batch=(3,)),
+    ],
+    "velo": [ArgSpec("rows and columns apart", (5, 2, 18))],
+    "celo2": [
+        ArgSpec("normalised by matrix", (2, 2, 3, 17)),
+        ArgSpec("normalised across matrices", (5, 2, 18)),
+    ],
+    "celo2, wide": [ArgSpec("batch of matrices", (2, 3, 19))],
+}
+
+
+def one_step(case, spec, update):
+    """`(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
+    features, _, _, _, exponent = CASES[case]
+
+    def run(layers, p, g, moments):
+        layers = [reference.Layer(*layer) for layer in layers]
+        return update(features, layers, 0.5, p, g, moments, RATES, exponent)
+
+    for _ in spec.batch:
+        run = jax.vmap(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("case", "spec"),
+    [(case, spec) for case, specs in CALLS.items() for spec in specs],
+    ids=lambda x: getattr(x, "name", x),
+)
+def test_steps_and_moments(case, spec):
+    update = partial(pallas_gpu.lopt_update, config=TINY)
+    compare(case, spec, jax.jit(one_step(case, spec, update), compiler_options=QUICK))
+
+
+def test_what_is_not_written_or_does_not_exist_is_not_a_number():
+    """Else the test above would not see an element forgotten, or read beyond the edge."""
+
+    def kernel(x, seen, forgotten):
+        seen[...] = jnp.full(4, jnp.sum(x[...]))
+
+    shapes = [jax.ShapeDtypeStruct((4,), jnp.float32)] * 2
+    specs = {"in_specs": [pl.BlockSpec((4,), lambda i: 0)]}
+    made = pl.pallas_call(kernel, shapes, grid=1, **specs, interpret=True)(jnp.ones(3))
+    assert np.isnan(made).all()
+
+
+@pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
+def test_nothing_is_touched_beyond_the_edge(case):
+    """Here that would do no harm; on a GPU it would read and write what belongs to others."""
+    spec = ArgSpec("", (5, 37))
+    layers, p, g = draw(spec, case)
+    update = partial(pallas_gpu.lopt_update, config=TINY)
+    program = jax.make_jaxpr(one_step(case, spec, update))(layers, p, g[0], start(spec))
+    kernels = [eqn.params["jaxpr"] for eqn in equations(program) if "grid_mapping" in eqn.params]
+    assert len(kernels) == 2
+    masks = {"masked_load": [], "masked_swap": []}
+    for eqn in (eqn for kernel in kernels for eqn in kernel.eqns):
+        if eqn.primitive.name == "masked_load":
+            _, _, mask, _ = jax.tree.unflatten(eqn.params["args_tree"], eqn.invars)
+            masks["masked_load"].append(mask)
+        elif eqn.primitive.name == "masked_swap":
+            _, _, _, mask = jax.tree.unflatten(eqn.params["args_tree"], eqn.invars)
+            masks["masked_swap"].append(mask)
+    assert len(masks["masked_swap"]) == 5  # three momenta, a mean square, a step
+    assert len(masks["masked_load"]) > 2 * 6  # those, p and g, in both kernels, and factors
+    assert None not in masks["masked_load"] + masks["masked_swap"]
+
+
+def equations(program):
+    """All equations of a program, those of its parts included."""
+    for eqn in getattr(program, "jaxpr", program).eqns:
+        yield eqn
+        for part in eqn.params.values():
+            if hasattr(part, "jaxpr"):
+                yield from equations(part)
+
+
+def test_moments_are_written_in_place():
+    spec = ArgSpec("", (8, 32))
+    text = lowered(spec, "adafac, 4 wide", KernelConfig())
+    assert text.count("output_operand_alias<") == 2
+
+
+def test_gradients_are_those_of_the_reference():
+    case, spec = "adafac, 32 wide", ArgSpec("", (3, 17), batch=(2,))
+    layers, p, g = draw(spec, case)
+    arguments = (layers, p, g[0], start(spec))
+    rng = np.random.default_rng(1)
+
+    def gradients(update):
+        run = one_step(case, spec, update)
+        made = jax.eval_shape(run, *arguments)
+        given = jax.tree.map(lambda x: np.float32(rng.normal(size=x.shape)), made)
+        pull = jax.jit(lambda x, y: jax.vjp(run, *x)[1](y), compiler_options=QUICK)
+        return pull(arguments, given)
+
+    got = gradients(partial(pallas_gpu.lopt_update, config=TINY))
+    rng = np.random.default_rng(1)
+    want = gradients(reference.lopt_update)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        size = np.abs(y).max()
+        assert size > 0
+        np.testing.assert_allclose(x, y, atol=1e-6 * size, rtol=0)
+
+
+def test_which_tensors_are_tiled():
+    adafac, celo2 = CASES["adafac, 4 wide"][0], CASES["celo2"][0]
+    for shape in [(), (5,), (1, 1), (6, 1), (1, 7, 1)]:
+        assert not pallas_gpu.tiled(adafac, shape)
+    for shape in [(2, 2), (3, 3, 8, 9), (9, 2, 8)]:
+        assert pallas_gpu.tiled(adafac, shape)
+    assert pallas_gpu.tiled(celo2, (3, 3, 8, 9))
+    assert not pallas_gpu.tiled(celo2, (9, 2, 8))
+    assert not pallas_gpu.tiled(replace(adafac, rms=2), (2, 2))
+
+
+def test_a_tensor_laid_out_as_matrices_and_back():
+    shape = (5, 2, 7, 3)
+    layout = matrices(shape)
+    x = np.arange(2 * 5 * 2 * 7 * 3).reshape(2, *shape)
+    laid = layout.lay(x)
+    assert laid.shape == (2, layout.batch, layout.rows, layout.columns) == (2, 6, 5, 7)
+    for place in np.ndindex(2, 6, 5, 7):
+        k, b, i, j = place
+        assert laid[place] == x[k, i, b // 3, j, b % 3]
+    np.testing.assert_array_equal(layout.back(laid), x)
+
+
+def test_tiles_are_powers_of_two_that_reach():
+    for rows in (1, 2, 5, 64, 1000):
+        for columns in (2, 16, 17, 300):
+            tall, wide = Blocks(512, 128).tile(rows, columns)
+            assert 16 <= tall * wide <= max(512, 16)
+            assert tall & (tall - 1) == wide & (wide - 1) == 0
+            assert tall < 2 * rows
+            assert wide <= 128
+
+
+@pytest.mark.parametrize("size", [0, 8, 24])
+def test_other_sizes_of_tiles_are_errors(size):
+    with pytest.raises(ValueError, match=f"elements is {size}. Permitted: powers of two"):
+        Blocks(size, 16)
+
+
+def test_without_a_gpu_the_reference_runs_and_a_kernel_is_an_error():
+    layers, p, g = draw(ArgSpec("", (2, 2)), "velo")
+    moments = init_moments((2, 2), 3, 1, 3)
+    assert choose(None) == "reference"
+    assert implementations() == ("reference",)
+    with pytest.raises(ValueError, match=r"'pallas_gpu'.*cannot run here.*'gpu'.*'cpu'"):
+        lopt_update(CASES["velo"][0], layers, 1.0, p, g[0], moments, RATES, 0.1, "pallas_gpu")
+
+
+def test_with_a_gpu_the_exact_kernel_runs(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert implementations() == ("pallas_gpu", "reference")
+    assert choose(None) == "pallas_gpu"
+    assert choose("pallas_gpu_tf32") == "pallas_gpu_tf32"
+
+
+def lowered(spec, case, config):
+    """The program of one call for a GPU."""
+    shaped = jax.ShapeDtypeStruct
+    layers = [
+        (shaped((*spec.batch, a, b), jnp.float32), shaped((*spec.batch, b), jnp.float32))
+        for a, b in pairwise(CASES[case][3])
+    ]
+    p = shaped((*spec.batch, *spec.shape), jnp.dtype(spec.dtype))
+    update = partial(pallas_gpu.lopt_update, config=config)
+    moments = jax.eval_shape(partial(start, spec))
+    return lowered_for_gpu(one_step(case, spec, update), layers, p, p, moments)
+
+
+LOWERED = {
+    "adafac, 4 wide": (*arg_specs.VIT_BASE[:2], arg_specs.GPT2_MEDIUM[0], *arg_specs.POPULATION),
+    "adafac, 32 wide": (*arg_specs.VIT_BASE, *arg_specs.GPT2_MEDIUM, arg_specs.POPULATION[-1]),
+    "velo": (ArgSpec("odd batch of kernels", (3, 3, 70, 61), batch=(2,), dtype="bfloat16"),),
+    "celo2": (ArgSpec("odd batch of kernels", (3, 3, 70, 61), batch=(2,)),),
+    "celo2, wide": (ArgSpec("odd", (1, 70, 61)),),
+}
+"""Matrices of real networks."""
+
+
+@pytest.mark.parametrize(
+    ("case", "spec"),
+    [(case, spec) for case, specs in LOWERED.items() for spec in specs if len(spec.shape) > 1],
+    ids=lambda x: getattr(x, "name", x),
+)
+def test_real_calls_are_lowered(case, spec):
+    assert lowered(spec, case, KernelConfig()).count("@__gpu$xla.gpu.triton") == 2
+
+
+def test_every_precision_is_lowered_to_a_program_of_its_own():
+    presets = jax.lax.DotAlgorithmPreset
+    precisions = [
+        jax.lax.Precision.HIGHEST,
+        presets.TF32_TF32_F32_X3,
+        presets.TF32_TF32_F32,
+        presets.BF16_BF16_F32,
+    ]
+    spec, case = ArgSpec("", (64, 64)), "adafac, 32 wide"
+    texts = {lowered(spec, case, KernelConfig(precision=precision)) for precision in precisions}
+    assert len(texts) == 4
