@@ -11,9 +11,9 @@ import numpy as np
 
 from metarl.core.errors import ArtifactError, ConfigError, nearest
 from metarl.core.types import Array, Key, Theta
+from metarl.io.artifact_checks import architecture, check_kind, checked_arrays
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save_artifact
 from metarl.rules import drifts
-from metarl.io.artifact_checks import architecture, check_kind, checked_arrays
 from metarl.rules.learned_drift import LearnedDriftConfig, learned_drift, learned_drift_value
 from metarl.rules.protocol import Rule
 

@@ -12,8 +12,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from metarl.core.types import Key, Theta
-from metarl.io.artifacts import WEIGHTS_SUFFIX, load_artifact, save_artifact
 from metarl.io.artifact_checks import architecture, check_kind, checked_arrays
+from metarl.io.artifacts import WEIGHTS_SUFFIX, load_artifact, save_artifact
 from metarl.rules.lpg import lpg
 from metarl.rules.lpg_network import LPGConfig, init_theta
 from metarl.rules.update_rule import UpdateRule
