@@ -21,7 +21,7 @@ QUICK = TrainOptimizerConfig(
     optimizer=ArchitectureConfig(
         kind="adafac_mlp_lopt", adafac_mlp_lopt=AdafacMLPLoptConfig(step_mult=1e-2)
     ),
-    # On the batches of training it learned to overfit: as low a training loss, twice Adam's held-out.
+    # On batches of training it learned to overfit: as low a training loss, twice Adam's held-out.
     meta_loss=MetaLossConfig(truncation=20, data="held_out"),
     method="pes",
     pairs=PairedLivesConfig(lives=16, pairs=1, sigma=0.01),

@@ -20,8 +20,8 @@ class Implementation(NamedTuple):
     Attributes:
       run: takes the arguments of `lopt_update` but for the last.
       backend: that jax must have; None = any.
-      unasked: whether it is tried when none is named: it must be as exact as the reference, and have
-        been compared with it on the hardware that it is for.
+      unasked: whether it is tried when none is named: it must be as exact as the reference, and
+        have been compared with it on the hardware that it is for.
     """
 
     run: Callable[..., tuple[Array, Moments]]
