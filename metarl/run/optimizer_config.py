@@ -78,7 +78,8 @@ class OptimizerEvaluationConfig:
 
     Attributes:
       families: families of tasks besides those of meta-training; never seen.
-      horizons: multiples of the number of updates at which everything is compared once more.
+      horizons: multiples of the number of updates at which families of training are compared once
+        more.
       trial: how long, on how many tasks, and against what. Tasks are not those of meta-training.
       validation: tasks of each family of training on which theta is tried at every checkpoint, for
         as long as `trial.steps`; 0 = none.

@@ -172,13 +172,14 @@ def _comparisons(
     evaluation, longest = config.evaluation, config.tasks.lifetime[1]
     unseen = [families.make(n) for n in evaluation.families if n not in config.tasks.families]
     found = []
-    for family in (*seen, *unseen):
-        for horizon in (1.0, *(h for h in evaluation.horizons if h != 1.0)):
-            steps = max(1, round(horizon * evaluation.trial.steps))
-            trial = replace(evaluation.trial, steps=steps)
-            held_out = family not in seen or steps > longest
-            name = horizon_name(family.name, horizon)
-            found.append(OptimizerComparison(name, family, held_out, optimizer, trial))
+    stretched = [h for h in evaluation.horizons if h != 1.0]
+    entries = [(family, horizon) for family in seen for horizon in (1.0, *stretched)]
+    for family, horizon in (*entries, *((family, 1.0) for family in unseen)):
+        steps = max(1, round(horizon * evaluation.trial.steps))
+        trial = replace(evaluation.trial, steps=steps)
+        held_out = family not in seen or steps > longest
+        name = horizon_name(family.name, horizon)
+        found.append(OptimizerComparison(name, family, held_out, optimizer, trial))
     return tuple(found)
 
 

@@ -185,8 +185,6 @@ def test_what_was_never_seen_is_told():
         f"{FAMILY} 2x": (False, 8),
         f"{FAMILY} 4x": (True, 16),
         "quadratic?dimension=5": (True, 4),
-        "quadratic?dimension=5 2x": (True, 8),
-        "quadratic?dimension=5 4x": (True, 16),
     }
 
 
