@@ -96,12 +96,15 @@ def loss_features(buffer: LossBuffer, rates: Array) -> Array:
     """Computes `clip((a_i - l_i) / (a_(i+1) - l_i) - 1, -1, 1)`, `[9]`.
 
     `a` are the corrected means, `l` their minima; the denominator is at least 1e-8. Zero until a
-    third loss was seen.
+    third loss was seen. A mean that is its own minimum but for rounding counts as that: the
+    denominator may be as small as the rounding.
     """
     remembered = -jnp.expm1(-rates * jnp.maximum(buffer.observed, 1))
     corrected = buffer.means / remembered
     quick, slow, least = corrected[:-1], corrected[1:], buffer.minima[:-1]
-    compared = (quick - least) / jnp.maximum(slow - least, _LEAST_RANGE) - 1.0
+    rounding = 4 * jnp.finfo(quick.dtype).eps * jnp.abs(least)
+    above = jnp.where(quick - least > rounding, quick - least, 0.0)
+    compared = above / jnp.maximum(slow - least, _LEAST_RANGE) - 1.0
     return jnp.where(buffer.observed <= _SILENT, 0.0, jnp.clip(compared, -1.0, 1.0))
 
 
