@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarl.core.errors import ConfigError, check_choice
+from metarl.core.options import check_options, check_types
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import check_options, check_types, strong, strong_like
+from metarl.envs._adapt import strong, strong_like
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box
 from metarl.envs.wrappers.time_limit import time_limit

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 
 from metarl.core.errors import check_choice, check_positive, check_range
 from metarl.core.keys import split_named
+from metarl.core.options import check_options
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import check_options
 from metarl.envs.protocol import Environment, Step
 from metarl.envs.spaces import Box, Discrete
 

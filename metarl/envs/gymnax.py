@@ -32,8 +32,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarl.core.errors import ConfigError
+from metarl.core.options import check_options, check_types
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import check_options, check_types, param_like, strong, strong_like
+from metarl.envs._adapt import param_like, strong, strong_like
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box, Discrete, Space
 

@@ -4,8 +4,8 @@ import difflib
 from typing import Any
 
 from metarl.core.errors import ConfigError
+from metarl.core.options import check_types
 from metarl.envs import brax, chains, gridworld, gymnax
-from metarl.envs._adapt import check_types
 from metarl.envs.names import base_name, options_in
 from metarl.envs.protocol import Environment
 

@@ -31,11 +31,11 @@ from metarl.optimizers.learnable import (
     learnable_sgd_init,
     learnable_sgd_inner,
 )
-from metarl.optimizers.library import by_path, load_open
 from metarl.optimizers.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
 from metarl.optimizers.mup import fan_in_multipliers, mup, scale_by_multipliers
 from metarl.optimizers.open import open_inner_optimizer, open_optimizer
 from metarl.optimizers.open_network import OpenNetworkConfig
+from metarl.optimizers.open_weights import by_path, load_open
 from metarl.optimizers.parameters import ParameterInfo, describe
 from metarl.optimizers.protocol import InnerOptimizer, UpdateContext, fixed, from_optax
 from metarl.optimizers.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner

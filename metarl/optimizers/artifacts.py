@@ -16,7 +16,7 @@ from metarl.core.errors import ArtifactError, ConfigError, nearest
 from metarl.core.types import Key, PyTree, Theta
 from metarl.io.artifact_checks import check_kind, checked_arrays, configured
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save_artifact
-from metarl.optimizers import library
+from metarl.optimizers import open_weights
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture, architecture_of
 from metarl.optimizers.mup import mup, scale_by_multipliers
 from metarl.optimizers.protocol import InnerOptimizer, Steps
@@ -123,7 +123,7 @@ def inner(name_or_path: str | Path) -> InnerOptimizer:
       ArtifactError: it is missing, altered, or not a learned optimizer.
     """
     if str(name_or_path).endswith(_OPEN_SUFFIX):
-        return library.by_path(name_or_path)
+        return open_weights.by_path(name_or_path)
     return read(name_or_path).inner
 
 

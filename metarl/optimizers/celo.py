@@ -23,14 +23,13 @@ from metarl.optimizers.learned_schedule import (
     start_schedule,
 )
 from metarl.optimizers.loss_features import check_loss, check_num_steps
-from metarl.optimizers.parameters import ParameterInfo
 from metarl.optimizers.per_parameter import (
     TensorNetwork,
     fold_constants,
     init_layers,
     update_tree,
 )
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
 from metarl.optimizers.velo_network import (
     CHANNELS,
     EXPONENT,
@@ -159,10 +158,6 @@ def celo_inner(config: CeloConfig | None = None, network: Theta | None = None) -
         theta = celo_init(config, key)
         return {name: part for name, part in theta.items() if name not in held}
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return celo({**theta, **held}, config, num_steps)
-
-    return InnerOptimizer("celo", init, transformation)
+    return undescribed(
+        "celo", init, lambda theta, num_steps: celo({**theta, **held}, config, num_steps)
+    )

@@ -17,14 +17,13 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.optimizers.accumulators import in_float32, init_accumulators
 from metarl.optimizers.celo_adam import GRADIENT_LIMIT
 from metarl.optimizers.newton_schulz import newton_schulz
-from metarl.optimizers.parameters import ParameterInfo
 from metarl.optimizers.per_parameter import (
     TensorNetwork,
     fold_constants,
     init_layers,
     update_tree,
 )
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
 from metarl.optimizers.velo_network import CHANNELS, OUTPUTS, VELO_FEATURES, velo_rates
 
 FEATURES = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
@@ -202,15 +201,13 @@ def celo2_inner(
     check_range(0.0, float("inf"), learning_rate=learning_rate, weight_decay=weight_decay)
     config = Celo2Config() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return celo2(
+    return undescribed(
+        "celo2",
+        lambda key: celo2_init(config, key),
+        lambda theta, num_steps: celo2(
             theta, config, num_steps, learning_rate, weight_decay, by_adam, adam_multiplier
-        )
-
-    return InnerOptimizer("celo2", lambda key: celo2_init(config, key), transformation)
+        ),
+    )
 
 
 def _network(theta: Theta, rank: int) -> TensorNetwork:

@@ -18,8 +18,7 @@ from metarl.optimizers.learned_schedule import (
     start_schedule,
 )
 from metarl.optimizers.loss_features import check_loss, check_num_steps
-from metarl.optimizers.parameters import ParameterInfo
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
 
 LEARNING_RATE = 1e-3
 """Of Adam, before the schedule multiplies it."""
@@ -111,13 +110,11 @@ def celo_adam_inner(config: CeloAdamConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = CeloAdamConfig() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return celo_adam(theta, config, num_steps)
-
-    return InnerOptimizer("celo_adam", lambda key: celo_adam_init(config, key), transformation)
+    return undescribed(
+        "celo_adam",
+        lambda key: celo_adam_init(config, key),
+        lambda theta, num_steps: celo_adam(theta, config, num_steps),
+    )
 
 
 def bounded(gradient: Array) -> Array:

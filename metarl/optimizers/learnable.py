@@ -14,8 +14,7 @@ import optax
 from metarl.core.errors import check_positive
 from metarl.core.types import Array, Key, Theta
 from metarl.optimizers.accumulators import in_float32
-from metarl.optimizers.parameters import ParameterInfo
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
 
 
 @dataclass(frozen=True)
@@ -149,14 +148,10 @@ def learnable_sgd_inner(config: LearnableSGDConfig | None = None) -> InnerOptimi
     """Makes SGD for a learner, to be meta-trained."""
     config = LearnableSGDConfig() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return learnable_sgd(theta, config, num_steps)
-
-    return InnerOptimizer(
-        "learnable_sgd", lambda key: learnable_sgd_init(config, key), transformation
+    return undescribed(
+        "learnable_sgd",
+        lambda key: learnable_sgd_init(config, key),
+        lambda theta, num_steps: learnable_sgd(theta, config, num_steps),
     )
 
 
@@ -164,14 +159,10 @@ def learnable_momentum_inner(config: LearnableMomentumConfig | None = None) -> I
     """Makes momentum for a learner, to be meta-trained."""
     config = LearnableMomentumConfig() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return learnable_momentum(theta, config, num_steps)
-
-    return InnerOptimizer(
-        "learnable_momentum", lambda key: learnable_momentum_init(config, key), transformation
+    return undescribed(
+        "learnable_momentum",
+        lambda key: learnable_momentum_init(config, key),
+        lambda theta, num_steps: learnable_momentum(theta, config, num_steps),
     )
 
 
@@ -179,14 +170,10 @@ def learnable_adam_inner(config: LearnableAdamConfig | None = None) -> InnerOpti
     """Makes Adam for a learner, to be meta-trained."""
     config = LearnableAdamConfig() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return learnable_adam(theta, config, num_steps)
-
-    return InnerOptimizer(
-        "learnable_adam", lambda key: learnable_adam_init(config, key), transformation
+    return undescribed(
+        "learnable_adam",
+        lambda key: learnable_adam_init(config, key),
+        lambda theta, num_steps: learnable_adam(theta, config, num_steps),
     )
 
 

@@ -62,6 +62,15 @@ def from_optax(name: str, transformation: optax.GradientTransformation) -> Inner
     return InnerOptimizer(name, lambda key: (), lambda theta, info, num_steps: tx)
 
 
+def undescribed(
+    name: str,
+    init: Callable[[Key], Theta],
+    make: Callable[[Theta, Steps], optax.GradientTransformationExtraArgs],
+) -> InnerOptimizer:
+    """Makes the inner optimizer `make(theta, num_steps)`, which asks nothing of single tensors."""
+    return InnerOptimizer(name, init, lambda theta, info, num_steps: make(theta, num_steps))
+
+
 def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:
     """Closes an optimizer over its theta, so that something else can be meta-learned with it."""
     return InnerOptimizer(

@@ -17,8 +17,7 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.kernels.lopt_update import Moments, update_moments
 from metarl.optimizers.accumulators import init_accumulators, tensors
 from metarl.optimizers.loss_features import check_loss
-from metarl.optimizers.parameters import ParameterInfo
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
 from metarl.optimizers.rnn_mlp_network import (
     RNN_MLP_FEATURES,
     RNNMLPConfig,
@@ -167,16 +166,12 @@ def rnn_mlp_lopt_inner(config: RNNMLPConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = RNNMLPConfig() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return rnn_mlp_lopt(theta, config, num_steps)
-
     def init(key: Key) -> Theta:
         return rnn_mlp_init(config, key)
 
-    return InnerOptimizer("rnn_mlp_lopt", init, transformation)
+    return undescribed(
+        "rnn_mlp_lopt", init, lambda theta, num_steps: rnn_mlp_lopt(theta, config, num_steps)
+    )
 
 
 def _clipped(

@@ -28,9 +28,8 @@ from metarl.optimizers.loss_features import (
     loss_rates,
     observe,
 )
-from metarl.optimizers.parameters import ParameterInfo
 from metarl.optimizers.per_parameter import update_tree
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
 from metarl.optimizers.tensor_lstm import LSTMState, start, training_progress
 from metarl.optimizers.velo_network import (
     EXPONENT,
@@ -140,10 +139,8 @@ def velo_inner(config: VeLOConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = VeLOConfig() if config is None else config
 
-    def transformation(
-        theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
-    ) -> optax.GradientTransformationExtraArgs:
-        del info
-        return velo(theta, config, num_steps)
-
-    return InnerOptimizer(NAME, lambda key: velo_init(config, key), transformation)
+    return undescribed(
+        NAME,
+        lambda key: velo_init(config, key),
+        lambda theta, num_steps: velo(theta, config, num_steps),
+    )

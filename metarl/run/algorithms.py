@@ -23,7 +23,7 @@ from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
 from metarl.networks.heads import Shapes
 from metarl.optimizers import artifacts as optimizer_artifacts
-from metarl.optimizers import library as optimizer_library
+from metarl.optimizers import open_weights
 from metarl.optimizers import released as released_optimizers
 from metarl.optimizers.protocol import InnerOptimizer
 from metarl.rules import disco, library, lpg_library
@@ -149,7 +149,7 @@ Algorithm = DriftAlgorithm | RuleAlgorithm | BaselineAlgorithm | DiscoAlgorithm 
 
 
 def _open(path: str) -> OptimizerAlgorithm:
-    optimizer = optimizer_library.by_path(path)
+    optimizer = open_weights.by_path(path)
     return OptimizerAlgorithm(optimizer, optimizer.init(jax.random.key(0)))
 
 

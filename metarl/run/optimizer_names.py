@@ -7,7 +7,7 @@ from metarl.core.errors import ConfigError, nearest
 from metarl.evaluation.baselines import BASELINES
 from metarl.evaluation.optimizer_trial import OptimizerContender
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX
-from metarl.optimizers import library
+from metarl.optimizers import open_weights
 from metarl.optimizers.released import RELEASED
 
 _OPEN = "open"
@@ -29,7 +29,7 @@ def by_name(name: str) -> OptimizerContender:
     """
     prefix, colon, path = name.partition(":")
     if colon and prefix == _OPEN:
-        optimizer = library.by_path(path)
+        optimizer = open_weights.by_path(path)
     else:
         known = [*BASELINES, *optimizers.names()]
         is_path = colon or name.endswith((WEIGHTS_SUFFIX, CARD_SUFFIX))

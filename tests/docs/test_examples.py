@@ -13,19 +13,11 @@ import pytest
 
 from metarl import envs, rules
 from metarl.rules import LearnedDriftConfig, learned_drift
+from tests.cards import CARD
 
 from .pages import ROOT
 
 EXAMPLE = ROOT / "docs" / "examples" / "plain_jax.py"
-CARD = {
-    "name": "tiny",
-    "description": "made by a test",
-    "made_by": "a test",
-    "config_hash": "0" * 16,
-    "versions": {},
-    "scores": {},
-    "licence": "Apache-2.0",
-}
 
 
 @pytest.fixture(scope="module")

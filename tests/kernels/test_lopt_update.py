@@ -8,60 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from metarl.kernels.lopt_update import (
-    FeatureSet,
     Rates,
     arg_specs,
     factored_axes,
-    features,
     implementations,
     init_moments,
     lopt_update,
     tiles,
 )
 
+from metarl.optimizers.adafac_mlp_lopt import FEATURES
+from metarl.optimizers.velo_network import VELO_FEATURES
 from tests.optimizers import numpy_lopt
 
 pytestmark = pytest.mark.kernel
 
 DECAYS = (0.9, 0.99, 0.999)
 RATES = Rates(*(np.float32([1 - d for d in ds]) for ds in (DECAYS, (0.999,), DECAYS)))
-ADAFAC = FeatureSet(
-    (
-        features.gradient,
-        features.parameter,
-        features.momenta,
-        features.rms,
-        features.scaled_momenta,
-        features.inverse_rms,
-        features.factored_gradient,
-        features.rows,
-        features.columns,
-        features.inverse_rows,
-        features.inverse_columns,
-        features.factored_momenta,
-    )
-)
-VELO = FeatureSet(
-    (
-        features.gradient,
-        features.clipped_gradient,
-        features.parameter,
-        features.momenta,
-        features.rms,
-        features.scaled_momenta,
-        features.inverse_rms,
-        features.factored_gradient,
-        features.scaled_gradient,
-        features.rows,
-        features.columns,
-        features.inverse_rows,
-        features.inverse_columns,
-        features.factored_momenta,
-    ),
-    gradient_limit=1000.0,
-    vector_momentum_eps=0.0,
-)
-CELO2 = replace(VELO, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
 
 
 def adafac(tensor, p, g):
@@ -79,9 +43,9 @@ def celo2(tensor, p, g):
 
 # feature set, its channels in float64, limit of gradients, units of each layer, exponent
 CASES = {
-    "adafac, 4 wide": (ADAFAC, adafac, np.inf, (28, 4, 4, 2), 0.3),
-    "adafac, 32 wide": (ADAFAC, adafac, np.inf, (28, 32, 32, 2), 0.3),
-    "velo": (VELO, velo, 1000.0, (30, 4, 4, 3), 0.001),
+    "adafac, 4 wide": (FEATURES, adafac, np.inf, (28, 4, 4, 2), 0.3),
+    "adafac, 32 wide": (FEATURES, adafac, np.inf, (28, 32, 32, 2), 0.3),
+    "velo": (VELO_FEATURES, velo, 1000.0, (30, 4, 4, 3), 0.001),
     "celo2": (CELO2, celo2, 1000.0, (30, 8, 8, 3), 0.0),
     "celo2, wide": (CELO2, celo2, 1000.0, (30, 12, 2), 0.0),
 }
@@ -204,14 +168,14 @@ def test_another_implementation_is_an_error():
     layers, p, g = draw(arg_specs.ArgSpec("", (2, 2)), "velo")
     moments = init_moments((2, 2), 3, 1, 3)
     with pytest.raises(ValueError, match=r"Unknown implementation 'palas'.*reference"):
-        lopt_update(VELO, layers, 1.0, p, g[0], moments, RATES, 0.1, "palas")
+        lopt_update(VELO_FEATURES, layers, 1.0, p, g[0], moments, RATES, 0.1, "palas")
 
 
 def test_a_network_of_other_inputs_is_an_error():
     layers, p, g = draw(arg_specs.ArgSpec("", (2, 2)), "velo")
     moments = init_moments((2, 2), 3, 1, 3)
     with pytest.raises(ValueError, match="30 rows, there are 28 channels"):
-        lopt_update(ADAFAC, layers, 1.0, p, g[0], moments, RATES, 0.1)
+        lopt_update(FEATURES, layers, 1.0, p, g[0], moments, RATES, 0.1)
 
 
 def test_gradients_reach_the_weights_as_finite_differences_say(monkeypatch):

@@ -11,16 +11,8 @@ from metarl import optimizers, rules
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.optimizers import ARCHITECTURES, artifacts
 from metarl.optimizers.parameters import describe
+from tests.cards import CARD
 
-CARD = {
-    "name": "tiny",
-    "description": "made by a test",
-    "made_by": "a test",
-    "config_hash": "0",
-    "versions": {},
-    "scores": {},
-    "licence": "Apache-2.0",
-}
 CONFIG = optimizers.MLPLoptConfig(hidden=3)
 PARAMS = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
 

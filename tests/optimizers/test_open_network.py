@@ -8,7 +8,6 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.library import load_open
 from metarl.optimizers.open_network import (
     OpenNetworkConfig,
     from_vector,
@@ -16,6 +15,7 @@ from metarl.optimizers.open_network import (
     open_network,
     to_vector,
 )
+from metarl.optimizers.open_weights import load_open
 from tests.optimizers import numpy_open
 from tests.optimizers.weights import random_theta, released
 

@@ -8,19 +8,11 @@ import pytest
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.io.artifacts import save_artifact
 from metarl.rules import LearnedDriftConfig, by_name, learned_drift, library, load, save, shipped
+from tests.cards import CARD
 
 from .properties import grid, violations
 
 CONFIG = LearnedDriftConfig(hidden=6, ppo_init=True, epsilon=0.3)
-CARD = {
-    "name": "tiny",
-    "description": "made by a test",
-    "made_by": "a test",
-    "config_hash": "0" * 16,
-    "versions": {},
-    "scores": {},
-    "licence": "Apache-2.0",
-}
 
 
 def theta_of(config=CONFIG):

@@ -10,17 +10,9 @@ from metarl import rules
 from metarl.core.errors import ArtifactError
 from metarl.rules import lpg_library
 from metarl.rules.lpg_network import LPGConfig, init_theta
+from tests.cards import CARD
 
 SMALL = LPGConfig(core="gru", width=4, categories=3, embedding=2)
-CARD = {
-    "name": "tiny",
-    "description": "made by a test",
-    "made_by": "a test",
-    "config_hash": "0",
-    "versions": {},
-    "scores": {},
-    "licence": "Apache-2.0",
-}
 
 
 @pytest.fixture

@@ -27,18 +27,10 @@ from metarl.run.algorithms import (
     default_settings,
 )
 from metarl.run.tuning import with_rate
+from tests.cards import CARD
 
 from .tiny import CATCH
 
-CARD = {
-    "name": "tiny",
-    "description": "made by a test",
-    "made_by": "a test",
-    "config_hash": "0",
-    "versions": {},
-    "scores": {},
-    "licence": "Apache-2.0",
-}
 DRIFT = LearnedDriftConfig(hidden=3)
 LPG = LPGConfig(core="gru", width=4, categories=3, embedding=2)
 

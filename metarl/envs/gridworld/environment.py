@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from metarl.core.errors import ConfigError, check_choice
+from metarl.core.options import check_options
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import check_options
 from metarl.envs.gridworld.dynamics import (
     ACTIONS,
     GridDraws,

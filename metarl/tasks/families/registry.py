@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from metarl.core.errors import ConfigError, check_choice
-from metarl.envs._adapt import check_options, check_types
+from metarl.core.options import check_options, check_types
 from metarl.envs.names import base_name, options_in
 from metarl.tasks import datasets
 from metarl.tasks.datasets.registry import IMAGES, SERIES, TEXTS

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ArtifactError
-from metarl.optimizers.library import by_path, load_open
 from metarl.optimizers.open_network import OpenNetworkConfig, to_vector
+from metarl.optimizers.open_weights import by_path, load_open
 from tests.optimizers.weights import released
 
 RNG = np.random.default_rng(0)

@@ -1,0 +1,100 @@
+"""What learned optimizers share in which an MLP sees channels of every parameter, and the time."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metarl.core.errors import check_positive
+from metarl.core.types import Key, PyTree, Theta
+from metarl.kernels.lopt_update import FeatureSet, Rates
+from metarl.optimizers.accumulators import init_accumulators
+from metarl.optimizers.per_parameter import (
+    TIMESCALES,
+    PerParameterState,
+    TensorNetwork,
+    fold_constants,
+    init_layers,
+    time_features,
+    update_tree,
+)
+
+
+@dataclass(frozen=True)
+class TimedMLPConfig:
+    """Architecture of the network.
+
+    Attributes:
+      hidden: width of the hidden layers.
+      depth: number of hidden layers.
+      step_mult: scale of the steps.
+      exp_mult: scale of the network's second output inside the exponential.
+    """
+
+    hidden: int
+    depth: int = 2
+    step_mult: float = 1e-3
+    exp_mult: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_positive(
+            hidden=self.hidden,
+            depth=self.depth,
+            step_mult=self.step_mult,
+            exp_mult=self.exp_mult,
+        )
+
+
+def timed_mlp_init(features: FeatureSet, config: TimedMLPConfig, key: Key) -> Theta:
+    """Draws the network: the channels and 11 of time go in, direction and magnitude come out."""
+    sizes = (features.count + len(TIMESCALES), *[config.hidden] * config.depth, 2)
+    return init_layers(key, sizes)
+
+
+def timed_mlp(
+    features: FeatureSet,
+    network: Theta,
+    rates: Rates,
+    config: TimedMLPConfig,
+    implementation: str | None,
+) -> optax.GradientTransformationExtraArgs:
+    """Makes the transformation `g -> -step_mult o_0 exp(exp_mult o_1)`.
+
+    `o` are the outputs of the network. Its inputs are the channels, each divided by its root mean
+    square over the tensor, and `tanh(t / T - 1)` for 11 timescales T; they stand still long before
+    the largest count of updates. `update` needs `params`.
+
+    Args:
+      features: the channels.
+      network: from `timed_mlp_init`.
+      rates: of the running averages.
+      config: architecture.
+      implementation: of the kernel; None = the best that can run.
+
+    Raises:
+      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+    """
+
+    def init(params: PyTree) -> PerParameterState:
+        return PerParameterState(jnp.zeros((), jnp.int32), init_accumulators(params, features))
+
+    def update(
+        updates: PyTree, state: PerParameterState, params: PyTree | None = None, **unused: object
+    ) -> tuple[PyTree, PerParameterState]:
+        del unused
+        layers = fold_constants(network, time_features(state.iteration))
+        networks = [TensorNetwork(layers, config.step_mult)] * len(jax.tree.leaves(updates))
+        updates, moments = update_tree(
+            features,
+            networks,
+            updates,
+            params,
+            state.moments,
+            rates,
+            config.exp_mult,
+            implementation,
+        )
+        return updates, PerParameterState(optax.safe_increment(state.iteration), moments)
+
+    return optax.GradientTransformationExtraArgs(init, update)
