@@ -21,6 +21,7 @@ from metarl.core.contracts import Curriculum, Truncation
 from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.mesh import Layout
+from metarl.core.remember import rematerialised
 from metarl.core.types import Array, Key, LearnerState, PyTree, Task, Theta
 
 Score = Callable[[Key, Theta, Task, LearnerState], Array]
@@ -200,7 +201,7 @@ def live_part(
         return truncation.learner.step(key, theta, task, state)
 
     if rematerialise:
-        step = jax.checkpoint(step, prevent_cse=False)
+        step = rematerialised(step)
     state, logs = jax.lax.scan(step, state, jax.random.split(key_steps, truncation.length))
     return truncation.exam(key_exam, theta, task, state, logs)
 

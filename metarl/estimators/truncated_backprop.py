@@ -31,8 +31,9 @@ class TruncatedBackpropConfig(LivesConfig):
     """Settings of truncated backpropagation; see `LivesConfig` for the others.
 
     Attributes:
-      rematerialise: whether inner steps are computed again on the way back instead of remembered;
-        less memory for about a third more arithmetic.
+      rematerialise: whether inner steps are computed again on the way back instead of remembered,
+        but for what the learner marks (`metarl.core.remember`), such as what its agents lived
+        through; less memory for somewhat more arithmetic.
     """
 
     rematerialise: bool = True

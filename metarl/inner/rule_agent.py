@@ -17,6 +17,7 @@ import optax
 from metarl.core import trees
 from metarl.core.errors import ConfigError
 from metarl.core.keys import named, split_named
+from metarl.core.remember import remembered
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
@@ -164,7 +165,7 @@ class RuleAgent:
     def collect(
         self, key: Key, task: TimedTask, state: RuleAgentState, length: int
     ) -> tuple[RuleAgentState, Trajectory]:
-        """Acts for `length` steps; what it saw carries no gradient."""
+        """Acts for `length` steps; what it saw carries no gradient, and is remembered."""
         key_rollout, key_noise = split_named(key, "rollout", "policy")
 
         def act(obs: Array, noise: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -176,7 +177,7 @@ class RuleAgent:
             key_rollout, self.prepared_env, task.task, act, noise, state.env_state, state.obs
         )
         env_state, obs, trajectory = jax.lax.stop_gradient((env_state, obs, trajectory))
-        return state._replace(env_state=env_state, obs=obs), trajectory
+        return state._replace(env_state=env_state, obs=obs), remembered(trajectory)
 
     def learn(
         self, theta: Theta, task: TimedTask, state: RuleAgentState, trajectory: Trajectory

@@ -49,6 +49,29 @@ def part_of(learner, length):
     return tasks, estimator._part
 
 
+@pytest.mark.parametrize(("mark", "rollouts"), [(None, 2), (lambda x: x, 3)])
+def test_the_way_back_does_not_act_again(monkeypatch, key, mark, rollouts):
+    """Only updates are computed again: agents act once in the update and once in the exam."""
+    if mark is not None:  # so that the count is seen to change
+        monkeypatch.setattr("metarl.inner.rule_agent.remembered", mark)
+    probe = probes.two_steps()
+
+    def transition(draws, state, action, params):
+        step = probe.env.transition(draws, state, action, params)
+        seen = jax.ShapeDtypeStruct(step.obs.shape, step.obs.dtype)
+        obs = jax.pure_callback(lambda obs: obs, seen, step.obs, vmap_method="sequential")
+        return step._replace(obs=obs)
+
+    learner = meta_agent(probe._replace(env=probe.env.replace(transition=transition)))
+    tasks, part = part_of(learner, 2)
+    # Only traced: nothing of it is compiled.
+    theta, task = jax.eval_shape(lambda: (learner.agent.rule.init(key), tasks.sample(key)))
+    state = jax.eval_shape(learner.init, key, theta, task)
+    gradient = jax.grad(lambda theta, task, state: part(theta, key, task, state)[0])
+    program = jax.make_jaxpr(gradient)(theta, task, state)
+    assert str(program).count("pure_callback[") == rollouts
+
+
 @pytest.mark.parametrize(
     ("updates", "input_gradient"),
     [
