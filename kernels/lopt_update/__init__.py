@@ -1,8 +1,9 @@
 """The update of a tensor by a learned per-parameter network: moments, features, network, step."""
 
 from metarl.kernels.lopt_update import arg_specs, features, tiles
-from metarl.kernels.lopt_update.api import implementations, lopt_update
+from metarl.kernels.lopt_update.api import implementations, lopt_apply, lopt_update, noted
 from metarl.kernels.lopt_update.features import FeatureSet
+from metarl.kernels.lopt_update.many import ONE_BY_ONE, Call, Grouping, lopt_update_many
 from metarl.kernels.lopt_update.moments import (
     Moments,
     Rates,
@@ -12,7 +13,10 @@ from metarl.kernels.lopt_update.moments import (
 )
 
 __all__ = [
+    "ONE_BY_ONE",
+    "Call",
     "FeatureSet",
+    "Grouping",
     "Moments",
     "Rates",
     "arg_specs",
@@ -20,7 +24,10 @@ __all__ = [
     "features",
     "implementations",
     "init_moments",
+    "lopt_apply",
     "lopt_update",
+    "lopt_update_many",
+    "noted",
     "tiles",
     "update_moments",
 ]

@@ -1,6 +1,9 @@
 """Which implementation of the update runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,7 +21,8 @@ class Implementation(NamedTuple):
     """One way to compute the update.
 
     Attributes:
-      run: takes the arguments of `lopt_update` but for the last.
+      run: takes whether to move the parameter in its place, and the arguments of `lopt_update` but
+        for the last.
       backend: that jax must have; None = any.
       unasked: whether it is tried when none is named: it must be as exact as the reference, and
         have been compared with it on the hardware that it is for.
@@ -29,10 +33,23 @@ class Implementation(NamedTuple):
     unasked: bool = True
 
 
-def _pallas_gpu(precision: Precision, *arguments: Any) -> tuple[Array, Moments]:
+def _reference(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
+    step, moments = reference.lopt_update(*arguments)
+    return (reference.moved(arguments[3], step) if in_place else step), moments
+
+
+def _pallas_gpu(precision: Precision, in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
     from metarl.kernels.lopt_update import pallas_gpu  # Pallas imports slowly
 
-    return pallas_gpu.lopt_update(*arguments, KernelConfig(precision=precision))
+    config = KernelConfig(precision=precision, in_place=in_place)
+    return pallas_gpu.lopt_update(*arguments, config=config)
+
+
+def _pallas_tpu(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
+    from metarl.kernels.lopt_update import pallas_tpu
+
+    config = replace(pallas_tpu.CONFIG, in_place=in_place)
+    return pallas_tpu.lopt_update(*arguments, config=config)
 
 
 def _on_gpu(precision: Precision) -> Implementation:
@@ -45,13 +62,31 @@ _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "pallas_gpu_tf32x3": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3),
         "pallas_gpu_tf32": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
-        "reference": Implementation(reference.lopt_update),
+        "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
+        "reference": Implementation(_reference),
     }
 )
 """By name, the best first; the last one works everywhere.
 
 The endings say how matrix products of networks more than 8 wide are done; no ending: in float32.
 """
+
+
+_NOTED: ContextVar[set[str] | None] = ContextVar("_NOTED", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[set[str]]:
+    """Fills a set with the names of the implementations that calls inside choose.
+
+    A call is made when a program is traced, so trace a function inside that jax has not seen.
+    """
+    names: set[str] = set()
+    token = _NOTED.set(names)
+    try:
+        yield names
+    finally:
+        _NOTED.reset(token)
 
 
 def implementations() -> tuple[str, ...]:
@@ -95,36 +130,74 @@ def lopt_update(
       ValueError: nothing is called `implementation`, or it cannot run on this machine, or the first
         layer has another number of rows than there are channels.
     """
+    given = (features, layers, scale, parameter, gradient, moments, rates, exponent)
+    return _run(implementation, False, *given)
+
+
+def lopt_apply(
+    features: FeatureSet,
+    layers: Sequence[tuple[Array, Array]],
+    scale: Array | float,
+    parameter: Array,
+    gradient: Array,
+    moments: Moments,
+    rates: Rates,
+    exponent: float,
+    implementation: str | None = None,
+) -> tuple[Array, Moments]:
+    """Moves the moments of one tensor, and the tensor by its step.
+
+    See `lopt_update` for arguments and errors. Kernels write both in their places; that needs no
+    copy if the program they are part of is given these buffers (`jax.jit(..., donate_argnums)`).
+
+    Returns:
+      `parameter - step`, computed in float32, in the parameter's dtype; and the new moments.
+    """
+    given = (features, layers, scale, parameter, gradient, moments, rates, exponent)
+    return _run(implementation, True, *given)
+
+
+def _run(
+    implementation: str | None,
+    in_place: bool,
+    features: FeatureSet,
+    layers: Sequence[tuple[Array, Array]],
+    *others: Any,
+) -> tuple[Array, Moments]:
+    check_layers(features, layers)
     named = [reference.Layer(*layer) for layer in layers]
-    channels = features.count
-    if named[0].kernel.shape[0] != channels:
-        raise ValueError(
-            f"The first layer has {named[0].kernel.shape[0]} rows, there are {channels} channels."
-        )
-    run = _IMPLEMENTATIONS[choose(implementation)].run
-    return run(features, named, scale, parameter, gradient, moments, rates, exponent)
+    return _IMPLEMENTATIONS[choose(implementation)].run(in_place, features, named, *others)
+
+
+def check_layers(features: FeatureSet, layers: Sequence[tuple[Array, Array]]) -> None:
+    """Raises ValueError if the first layer has another number of rows than there are channels."""
+    rows, channels = layers[0][0].shape[0], features.count
+    if rows != channels:
+        raise ValueError(f"The first layer has {rows} rows, there are {channels} channels.")
 
 
 def choose(implementation: str | None = None) -> str:
-    """Returns the name of the implementation that runs when this one is asked for.
+    """Returns the name of the implementation that runs when this one is asked for; `noted` sees it.
 
     Raises:
       ValueError: nothing is called so, or it cannot run on this machine.
     """
-    if implementation is None:
-        return implementations()[0]
-    if implementation not in _IMPLEMENTATIONS:
+    name = implementations()[0] if implementation is None else implementation
+    if name not in _IMPLEMENTATIONS:
         raise ValueError(
-            f"Unknown implementation {implementation!r} of lopt_update. "
+            f"Unknown implementation {name!r} of lopt_update. "
             f"Permitted: {', '.join(_IMPLEMENTATIONS)}."
         )
-    backend = _IMPLEMENTATIONS[implementation].backend
+    backend = _IMPLEMENTATIONS[name].backend
     if not _can_run(backend):
         raise ValueError(
-            f"Implementation {implementation!r} of lopt_update cannot run here: it needs jax's "
+            f"Implementation {name!r} of lopt_update cannot run here: it needs jax's "
             f"backend to be {backend!r}, and it is {jax.default_backend()!r}."
         )
-    return implementation
+    names = _NOTED.get()
+    if names is not None:
+        names.add(name)
+    return name
 
 
 def _can_run(backend: str | None) -> bool:

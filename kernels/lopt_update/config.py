@@ -8,7 +8,7 @@ import jax
 Precision: TypeAlias = "jax.lax.Precision | jax.lax.DotAlgorithmPreset"
 
 LEAST_COLUMNS = 16
-"""A tile has at least that many, because matrix units take no less."""
+"""A tile on a GPU has at least that many, because matrix units take no less."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,15 @@ class Blocks:
     Attributes:
       elements: most elements of a tile, a power of two, at least 16.
       columns: most columns of a tile, a power of two, at least 16.
-      warps: that work on a tile.
+      warps: that work on a tile, on a GPU.
+      least: rows and columns that a tile has at least, powers of two; it sticks out of a smaller
+        tensor.
     """
 
     elements: int
     columns: int
     warps: int = 4
+    least: tuple[int, int] = (1, LEAST_COLUMNS)
 
     def __post_init__(self) -> None:
         for name in ("elements", "columns"):
@@ -33,8 +36,8 @@ class Blocks:
 
     def tile(self, rows: int, columns: int) -> tuple[int, int]:
         """Chooses a tile's rows and columns, powers of two; it may stick out of the tensor."""
-        wide = max(min(power_of_two(columns), self.columns, self.elements), LEAST_COLUMNS)
-        return min(power_of_two(rows), self.elements // wide), wide
+        wide = max(min(power_of_two(columns), self.columns, self.elements), self.least[1])
+        return max(min(power_of_two(rows), self.elements // wide), self.least[0]), wide
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class KernelConfig:
       products: tiles of networks as matrix products. Nearly square, because what a row or a column
         adds to 32 units is much to read.
       precision: of the matrix products: full float32, three or one passes of TF32, or bfloat16.
+      in_place: whether what is made is the parameter moved by its step, written in its place.
       interpret: whether to run the kernel step by step in jax, on any machine; for tests.
     """
 
     unrolled: Blocks = field(default_factory=lambda: Blocks(512, 128))
     products: Blocks = field(default_factory=lambda: Blocks(256, 32))
     precision: Precision = jax.lax.Precision.HIGHEST
+    in_place: bool = False
     interpret: bool = False
 
 

@@ -1,13 +1,14 @@
 """The two kernels of a tensor: what a program does, and which blocks it is given."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from metarl.kernels.lopt_update import reference
-from metarl.kernels.lopt_update.config import KernelConfig
+from metarl.kernels.lopt_update.config import Blocks, KernelConfig
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.matrices import Matrices
 from metarl.kernels.lopt_update.pallas_network import Network, padded, products, unrolled
@@ -19,9 +20,32 @@ Size = tuple[int, int]
 """Rows and columns of a tile."""
 
 
+@dataclass(frozen=True)
+class Device:
+    """How kernels are written for a kind of device.
+
+    Attributes:
+      tile: class of the tiles.
+      compiler_params: of the compiler, for tiles of such blocks.
+      products: whether wide networks are matrix products; else they are spelt out like narrow ones.
+      scalars: memory from which single numbers are read and to which they are written; None = that
+        of everything else.
+    """
+
+    tile: type[Tile]
+    compiler_params: Callable[[Blocks], Any]
+    products: bool
+    scalars: Any = None
+
+    def spec(self, block: tuple[int | None, ...], index: Callable[..., Any]) -> pl.BlockSpec:
+        """Describes blocks of single numbers."""
+        return pl.BlockSpec(block, index, memory_space=self.scalars)
+
+
 def mean_squares(
     features: FeatureSet,
     config: KernelConfig,
+    device: Device,
     layout: Matrices,
     places: list[Place],
     inputs: Inputs,
@@ -34,74 +58,85 @@ def mean_squares(
     count = sum(place.channels for place in places)
 
     def kernel(refs: Inputs, sums: Any) -> None:
-        tile = Tile(layout, size)
+        tile = device.tile(layout, size)
         for i, x in enumerate(varying_channels(features, places, look(features, refs, tile))):
             mask = tile.mask(x.shape, 1)
-            sums[i] = jnp.sum(x * x if mask is None else jnp.where(mask, x * x, 0.0))
+            sums[0, i] = jnp.sum(x * x if mask is None else jnp.where(mask, x * x, 0.0))
 
     grid = _grid(layout, size)
     sums = pl.pallas_call(
         kernel,
-        jax.ShapeDtypeStruct((*reversed(grid), count), jnp.float32),
+        jax.ShapeDtypeStruct((*reversed(grid), 1, count), jnp.float32),
         grid=grid,
-        in_specs=(_input_specs(inputs, size),),
-        out_specs=pl.BlockSpec((None, None, None, count), lambda j, i, b: (b, i, j, 0)),
-        compiler_params=triton.CompilerParams(num_warps=config.unrolled.warps),
+        in_specs=(_input_specs(device, inputs, size),),
+        out_specs=device.spec((None, None, None, 1, count), lambda j, i, b: (b, i, j, 0, 0)),
+        compiler_params=device.compiler_params(config.unrolled),
         interpret=config.interpret,
         name="lopt_update_statistics",
     )(inputs)
-    return jnp.sum(sums, (1, 2)) / (layout.rows * layout.columns)
+    return jnp.sum(sums, (1, 2, 3)) / (layout.rows * layout.columns)
 
 
 def steps(
     features: FeatureSet,
     config: KernelConfig,
+    device: Device,
     layout: Matrices,
     places: list[Place],
     inputs: Inputs,
     network: Network,
     exponent: float,
 ) -> tuple[Array, Array, Array | None]:
-    """Makes the steps, before their scale, and moves the moments in their place.
+    """Makes the steps and moves the moments in their place; likewise parameters, if so configured.
 
     Returns:
-      `[1, B, rows, columns]`, momenta `[M, ...]`, and mean squares `[V, ...]` or None.
+      Steps or parameters `[1, B, rows, columns]`, momenta `[M, ...]`, and mean squares `[V, ...]`
+      or None.
     """
     narrow = network.kernel.shape[-1] <= reference.UNROLLED_WIDTH
     blocks = config.unrolled if narrow else config.products
     size = blocks.tile(layout.rows, layout.columns)
-    network = network if narrow else padded(network)
+    spelt_out = narrow or not device.products
+    network = network if spelt_out else padded(network)
 
     def kernel(refs: Inputs, network: Network, step: Any, momenta: Any, rms: Any) -> None:
-        tile = Tile(layout, size)
+        tile = device.tile(layout, size)
         seen = look(features, refs, tile)
         for k, part in enumerate(seen):
             tile.store(momenta, k, part.momenta)
         if seen[0].rms is not None:
             tile.store(rms, 0, seen[0].rms)
         channels = varying_channels(features, places, seen)
-        if narrow:
+        if spelt_out:
             made = unrolled(network, tile, channels, exponent)
         else:
             made = products(network, tile, channels, exponent, config.precision)
+        if config.in_place:
+            made = reference.moved(seen[0].parameter[None], made).astype(step.dtype)
         tile.store(step, 0, made)
 
-    shape = jax.ShapeDtypeStruct(inputs.parameter.shape, jnp.float32)
+    dtype = inputs.parameter.dtype if config.in_place else jnp.float32
+    shape = jax.ShapeDtypeStruct(inputs.parameter.shape, dtype)
     outputs = (shape, inputs.momenta, inputs.rms)
     arguments = (inputs, network)
     leaves, treedef = jax.tree.flatten(arguments)
     places_of_inputs = jax.tree.unflatten(treedef, range(len(leaves)))[0]
     in_place = {places_of_inputs.momenta: 1}
+    if config.in_place:
+        in_place[places_of_inputs.parameter] = 0
     if inputs.rms is not None:
         in_place[places_of_inputs.rms] = 2
     return pl.pallas_call(
         kernel,
         jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), outputs),
         grid=_grid(layout, size),
-        in_specs=(_input_specs(inputs, size), _network_specs(network, size, narrow)),
+        in_specs=(
+            _input_specs(device, inputs, size),
+            _network_specs(device, network, size, spelt_out),
+        ),
         out_specs=jax.tree.map(lambda x: _tiles(x, size, 1), outputs),
         input_output_aliases=in_place,
-        compiler_params=triton.CompilerParams(num_warps=blocks.warps),
+        compiler_params=device.compiler_params(blocks),
         interpret=config.interpret,
         name="lopt_update_steps",
     )(*arguments)
@@ -112,24 +147,27 @@ def _grid(layout: Matrices, size: Size) -> tuple[int, int, int]:
     return pl.cdiv(layout.columns, size[1]), pl.cdiv(layout.rows, size[0]), layout.batch
 
 
-def _input_specs(inputs: Inputs, size: Size) -> Inputs:
-    return jax.tree.map(lambda x: _whole(x) if x.ndim == 1 else _tiles(x, size, 1), inputs)
+def _input_specs(device: Device, inputs: Inputs, size: Size) -> Inputs:
+    def spec(x: Array) -> pl.BlockSpec:
+        return _whole(device, x) if x.ndim == 2 else _tiles(x, size, 1)
+
+    return jax.tree.map(spec, inputs)
 
 
-def _network_specs(network: Network, size: Size, narrow: bool) -> Network:
-    axis = 1 if narrow else 0
+def _network_specs(device: Device, network: Network, size: Size, spelt_out: bool) -> Network:
+    axis = 1 if spelt_out else 0
     shared = len(network.kernel) == 1
     block = (None, *network.kernel.shape[1:])
     return Network(
         _tiles(network.rows, size, axis),
         _tiles(network.columns, size, axis),
-        pl.BlockSpec(block, lambda j, i, b: (0 if shared else b, 0, 0)),
-        jax.tree.map(_whole, network.layers),
+        device.spec(block, lambda j, i, b: (0 if shared else b, 0, 0)),
+        jax.tree.map(lambda x: _whole(device, x), network.layers),
     )
 
 
-def _whole(x: Array) -> pl.BlockSpec:
-    return pl.BlockSpec(x.shape, lambda j, i, b: (0,) * x.ndim)
+def _whole(device: Device, x: Array) -> pl.BlockSpec:
+    return device.spec(x.shape, lambda j, i, b: (0,) * x.ndim)
 
 
 def _tiles(x: Any, size: Size, axis: int) -> pl.BlockSpec:

@@ -20,7 +20,7 @@ class Network(NamedTuple):
       rows, columns: what bias and channels that vary only along rows or columns add to the H units
         of the first layer, `[H, B, rows, 1]` and `[H, B, 1, columns]`; H is last for `products`.
       kernel: of the C other channels, divided by their root mean squares, `[1 or B, C, H]`.
-      layers: after the first.
+      layers: after the first; biases are `[1, out]`.
     """
 
     rows: Array
@@ -39,7 +39,7 @@ def unrolled(network: Network, tile: Tile, channels: Sequence[Array], exponent: 
         units.append(unit)
     *hidden, last = network.layers
     for layer in hidden:
-        units = _outputs(layer, units, layer.bias.shape[0])
+        units = _outputs(layer, units, layer.kernel.shape[1])
     return _step(_outputs(last, units, 2 if exponent else 1), exponent)
 
 
@@ -60,10 +60,10 @@ def products(
     units = product(_stacked(channels, network.kernel.shape[0]), network.kernel[...])
     units = units + added.reshape(units.shape)
     for layer in network.layers[:-1]:
-        units = product(jax.nn.relu(units), layer.kernel[...]) + layer.bias[...][None]
+        units = product(jax.nn.relu(units), layer.kernel[...]) + layer.bias[...]
     last, units = network.layers[-1], jax.nn.relu(units)
     outputs = [
-        jnp.sum(units * last.kernel[k][None], 1).reshape(shape) + last.bias[k]
+        jnp.sum(units * last.kernel[k][None], 1).reshape(shape) + last.bias[0, k]
         for k in range(2 if exponent else 1)
     ]
     return _step(outputs, exponent)
@@ -89,7 +89,7 @@ def _outputs(layer: Layer, units: Sequence[Array], count: int) -> list[Array]:
     units = [jax.nn.relu(unit) for unit in units]
     sums = []
     for j in range(count):
-        total = layer.bias[j]
+        total = layer.bias[0, j]
         for i, unit in enumerate(units):
             total = total + layer.kernel[i, j] * unit
         sums.append(total)

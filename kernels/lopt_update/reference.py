@@ -67,8 +67,24 @@ def lopt_update(
     seen = ingredients(features, p, g, moments)
     first, *others = layers
     folded = fold(features, first, seen)
-    network = _unrolled if first.kernel.shape[1] <= UNROLLED_WIDTH else _products
-    return network(features, folded, others, exponent, seen) * scale, moments
+    return steps(features, folded, others, exponent, seen) * scale, moments
+
+
+def steps(
+    features: FeatureSet,
+    folded: Folded,
+    layers: Sequence[Layer],
+    exponent: float,
+    seen: Ingredients,
+) -> Array:
+    """Applies the network, whose layers after the first are `layers`; before the scale."""
+    network = _unrolled if folded.kernel.shape[1] <= UNROLLED_WIDTH else _products
+    return network(features, folded, layers, exponent, seen)
+
+
+def moved(parameter: Array, step: Array) -> Array:
+    """Subtracts the step from the parameter in float32; in the parameter's dtype."""
+    return (parameter.astype(jnp.float32) - step).astype(parameter.dtype)
 
 
 def fold(features: FeatureSet, layer: Layer, seen: Ingredients) -> Folded:

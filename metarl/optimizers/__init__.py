@@ -17,6 +17,7 @@ from metarl.optimizers.celo_adam import (
     celo_adam_init,
     celo_adam_inner,
 )
+from metarl.optimizers.in_place import in_place
 from metarl.optimizers.learnable import (
     LearnableAdamConfig,
     LearnableMomentumConfig,
@@ -79,6 +80,7 @@ __all__ = [
     "fan_in_multipliers",
     "fixed",
     "from_optax",
+    "in_place",
     "inner",
     "learnable_adam",
     "learnable_adam_init",

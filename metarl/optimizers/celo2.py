@@ -171,10 +171,10 @@ def scale_by_celo2(
         updates: PyTree, state: Celo2State, params: PyTree | None = None, **unused: Any
     ) -> tuple[PyTree, Celo2State]:
         del unused
-        leaves = jax.tree.leaves(params)
+        vector, matrix = (_network(theta, rank) for rank in (1, 2))
         directions, moments = update_tree(
             FEATURES,
-            [_network(theta, jnp.ndim(p)) for p in leaves],
+            [vector if jnp.ndim(p) < 2 else matrix for p in jax.tree.leaves(params)],
             shaped(updates),
             jax.tree.map(lambda p: p.astype(jnp.float32), shaped(params)),
             state.moments,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from metarl.core.keys import named
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, lopt_update
+from metarl.kernels.lopt_update import Call, FeatureSet, Grouping, Moments, Rates, lopt_update_many
 from metarl.optimizers.accumulators import tensors
 
 TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -86,18 +86,22 @@ def update_tree(
     rates: Rates,
     exponent: float,
     implementation: str | None = None,
+    grouping: Grouping | None = None,
 ) -> tuple[PyTree, PyTree]:
     """Makes the update of every tensor: minus its step, in the parameter's dtype.
 
+    Small tensors share calls of the kernel, see `metarl.kernels.lopt_update.Grouping`.
+
     Args:
       features: what the networks see.
-      networks: one a tensor, in the order of the leaves.
+      networks: one a tensor, in the order of the leaves; the very same arrays where they share it.
       updates: gradients.
       params: parameters.
       moments: from `init_accumulators`.
       rates: of the moments.
       exponent: how much a network's second output counts, inside the exponential.
       implementation: of the kernel; see `metarl.kernels.lopt_update.lopt_update`.
+      grouping: which tensors share calls; None = small ones.
 
     Returns:
       What is to be added to the parameters, and the new moments.
@@ -106,16 +110,16 @@ def update_tree(
       ConfigError: see `metarl.optimizers.accumulators.tensors`.
     """
     gradients, leaves, old = tensors(updates, params, moments)
+    calls = [
+        Call(network.layers, network.scale, p, g, m)
+        for g, p, m, network in zip(gradients, leaves, old, networks, strict=True)
+        if m is not None
+    ]
+    made = iter(lopt_update_many(features, calls, rates, exponent, implementation, grouping))
     steps: list[Array] = []
     new: list[Moments | None] = []
-    for g, p, m, network in zip(gradients, leaves, old, networks, strict=True):
-        if m is None:
-            steps.append(jnp.zeros_like(p))
-            new.append(None)
-            continue
-        step, m = lopt_update(
-            features, network.layers, network.scale, p, g, m, rates, exponent, implementation
-        )
+    for p, m in zip(leaves, old, strict=True):
+        step, m = (jnp.zeros_like(p), None) if m is None else next(made)
         steps.append(-step.astype(p.dtype))
         new.append(m)
     treedef = jax.tree.structure(params)

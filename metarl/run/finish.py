@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 def finish(run: RunDirectory, evolution: Evolution, theta: Theta, say: Say) -> Path:
     """Saves the rule, compares it, writes the report; returns the report's path."""
     results = compare(run, evolution, theta, say)
-    record_machine(run)
+    record_machine(run, evolution)
     artifact = save_rule(run, evolution, theta, results)
     say(f"learned {evolution.problem.noun}: {artifact}")
     return report(run, evolution, theta, results)
@@ -156,12 +156,13 @@ def report(
     return run.report
 
 
-def record_machine(run: RunDirectory) -> None:
-    """Writes down what the run runs on, and the most memory that a process of it has used."""
+def record_machine(run: RunDirectory, evolution: Evolution) -> None:
+    """Writes down what the run runs on: devices, kernels, the most memory that a process used."""
     path = _machine_path(run)
     before = strict_json.parse(path.read_bytes()) if path.exists() else {}
     peak = max(peak_memory_mb(), before.get("peak_memory_mb", 0.0))
-    atomic_write_text(path, strict_json.pretty({**describe(), "peak_memory_mb": peak}))
+    found = {**describe(), **evolution.problem.kernels, "peak_memory_mb": peak}
+    atomic_write_text(path, strict_json.pretty(found))
 
 
 def _machine_path(run: RunDirectory) -> Path:

@@ -1,7 +1,7 @@
 """What is meta-learned in a run, apart from how the run goes: theta, its optimizer, its exams."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,6 +92,7 @@ class Problem:
       pictures: `(theta, rows of observe) -> further figures` of the report.
       observe: `state of meta -> a row for a file of its own`, at every checkpoint; empty = none.
       measure: what fitness is of, a name of `metarl.evaluation.measures.MEASURES`.
+      kernels: implementations chosen, by the name of the kernel; empty = it uses none.
     """
 
     init: Callable[[Key], Theta]
@@ -107,3 +108,4 @@ class Problem:
     fitness: str | None = None
     observe: Callable[[PyTree], dict[str, Any]] = lambda state: {}
     measure: str = RETURN
+    kernels: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from metarl.kernels.lopt_update import (
     factored_axes,
     implementations,
     init_moments,
+    lopt_apply,
     lopt_update,
     tiles,
 )
@@ -162,6 +163,18 @@ def test_of_equal_axes_the_later_is_larger():
     assert factored_axes((7, 3)) == (1, 0)
     assert factored_axes((3, 3, 3)) == (1, 2)
     assert factored_axes((8, 2, 8, 1)) == (0, 2)
+
+
+def test_parameters_are_moved():
+    case, spec = "velo", arg_specs.ArgSpec("", (4, 3), dtype="bfloat16")
+    layers, p, g = draw(spec, case)
+    given = (VELO_FEATURES, layers, 0.5, p, g[0], start(spec), RATES, CASES[case][-1])
+    new, moments = jax.jit(lambda: lopt_apply(*given))()
+    want, tensor = expected(case, layers, p, g[:1])
+    assert new.dtype == p.dtype
+    # one rounding to bfloat16, of eight bits
+    np.testing.assert_allclose(np.float64(new), np.float64(p) - want[0], rtol=2**-8, atol=1e-5)
+    np.testing.assert_allclose(moments.rms, tensor.v, rtol=2e-6)
 
 
 def test_another_implementation_is_an_error():

@@ -23,7 +23,7 @@ from metarl.kernels.lopt_update.config import Blocks, KernelConfig
 from metarl.kernels.lopt_update.matrices import matrices
 
 from tests.kernels.cross_lowering import lowered_for_gpu
-from tests.kernels.test_lopt_update import CASES, RATES, compare, draw, start
+from tests.kernels.test_lopt_update import CASES, RATES, compare, draw, expected, start
 
 pytestmark = pytest.mark.kernel
 
@@ -124,6 +124,23 @@ def test_moments_are_written_in_place():
     spec = ArgSpec("", (8, 32))
     text = lowered(spec, "adafac, 4 wide", KernelConfig())
     assert text.count("output_operand_alias<") == 2
+
+
+def test_parameters_are_moved_in_place():
+    case, spec = "adafac, 4 wide", ArgSpec("", (5, 37), dtype="bfloat16")
+    layers, p, g = draw(spec, case)
+    config = replace(TINY, in_place=True)
+    run = one_step(case, spec, partial(pallas_gpu.lopt_update, config=config))
+    new, moments = jax.jit(run, compiler_options=QUICK)(layers, p, g[0], start(spec))
+    want, tensor = expected(case, layers, p, g[:1])
+    assert new.dtype == p.dtype
+    moved = np.float64(p) - want[0]
+    # one rounding to bfloat16, of eight bits
+    np.testing.assert_allclose(np.float64(new), moved, rtol=2**-8, atol=1e-5)
+    assert np.abs(want).max() > 0.1
+    np.testing.assert_allclose(moments.rms, tensor.v, rtol=2e-6)
+    config = KernelConfig(in_place=True)
+    assert lowered(ArgSpec("", (8, 32)), case, config).count("output_operand_alias<") == 3
 
 
 def test_gradients_are_those_of_the_reference():

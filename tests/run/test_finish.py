@@ -121,16 +121,27 @@ def test_seconds_by_phase(seconds, look_every, expected):
 
 def test_the_machine_of_a_run_outlives_its_process(tmp_path, monkeypatch):
     run = new_run(tmp_path / "run")
-    path = run.path / "machine.json"
+    path, evolution = run.path / "machine.json", build_once(TINY)
     for used, kept in ((700.0, 700.0), (300.0, 700.0), (900.0, 900.0)):
         monkeypatch.setattr(finish, "peak_memory_mb", lambda used=used: used)
-        finish.record_machine(run)
+        finish.record_machine(run, evolution)
         assert json.loads(path.read_text())["peak_memory_mb"] == kept
     # A report made elsewhere, by a process of another size, tells that of the run.
     monkeypatch.setattr(finish, "peak_memory_mb", lambda: 1.0)
-    evolution = build_once(TINY)
     page = finish.report(run, evolution, evolution.theta_start(), []).read_text()
     assert "900 MB" in page
+
+
+def test_chosen_kernels_are_recorded_and_shown(tmp_path):
+    run, evolution = new_run(tmp_path / "run"), build_once(TINY)
+    finish.record_machine(run, evolution)
+    assert "lopt_update" not in json.loads((run.path / "machine.json").read_text())
+    problem = replace(evolution.problem, kernels={"lopt_update": "reference"})
+    evolution = replace(evolution, problem=problem)
+    finish.record_machine(run, evolution)
+    assert json.loads((run.path / "machine.json").read_text())["lopt_update"] == "reference"
+    page = finish.report(run, evolution, evolution.theta_start(), []).read_text()
+    assert "lopt update" in page
 
 
 def test_short_names():
