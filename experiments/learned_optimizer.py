@@ -66,6 +66,22 @@ SP = replace(
     ),
 )
 
+# Adam under a schedule that knows how long training is, judged by where training ends.
+SCHEDULE = replace(
+    QUICK,
+    tasks=replace(QUICK.tasks, lifetime=(25, 400)),
+    optimizer=ArchitectureConfig(kind="celo_adam"),
+    meta_loss=MetaLossConfig(truncation=25, reduce="final", data="held_out"),
+    method="noise_reuse",
+    pairs=replace(QUICK.pairs, lives=64),
+    outer=replace(QUICK.outer, generations=600),
+    evaluation=replace(QUICK.evaluation, trial=replace(QUICK.evaluation.trial, steps=100, tasks=8)),
+    loop=LoopConfig(look_every=10, checkpoint_every=100),
+)
+
+# The same, which believes that all are of the typical length.
+SCHEDULE_UNTOLD = replace(SCHEDULE, optimizer=replace(SCHEDULE.optimizer, assumed_steps=100))
+
 # Four data sets of 8x8 images, in units that the optimizer has to find out: a few hours of a GPU.
 EIGHT = "&width=32&rescale=global"
 FOUR = (
@@ -109,6 +125,8 @@ PRESETS = {
     "truncated": TRUNCATED,
     "mulo": MULO,
     "sp": SP,
+    "schedule": SCHEDULE,
+    "schedule-untold": SCHEDULE_UNTOLD,
     "mlp-8x8": MLP_8X8,
     "paper": PAPER,
 }

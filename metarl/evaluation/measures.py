@@ -58,11 +58,12 @@ def _of_training(label: str, score: str, lower_is_better: bool = True) -> Measur
     )
 
 
-RETURN, TRAINING_LOSS, HELD_OUT_LOSS, SPEEDUP = (
+RETURN, TRAINING_LOSS, HELD_OUT_LOSS, SPEEDUP, MEMORY = (
     "return",
     "training_loss",
     "held_out_loss",
     "speedup",
+    "memory",
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -82,6 +83,17 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             "the updates in which the best tuned baseline reaches the same training loss, in units "
             "of the updates taken",
             lower_is_better=False,
+        ),
+        MEMORY: Measure(
+            "Memory",
+            "the bytes of a device that one outer step needs beside its state",
+            lower_is_better=True,
+            paired=True,
+            steps="updates of the longest life",
+            counter="inner_updates",
+            place="experiment",
+            places="experiments",
+            unit="program",
         ),
     }
 )

@@ -7,6 +7,7 @@
     {"kind": "normalised_iqm_difference", "rule": R, "baseline": B, "envs": [E, ...]}
     {"kind": "steps_to", "rule": R, "env": E, "threshold": x}   environment steps to a return of x
     {"kind": "ratio", "rule": R, "baseline": B, "env": E}       of losses, task by task
+    {"kind": "pooled_ratio", "rule": R, "baseline": B, "envs": [E, ...]}
 
 The normalised ones take an optional `"reference"` (default `ppo`). E may be a family of tasks,
 whose scores are losses: a difference is then how much lower, and steps are those to a loss of x or
@@ -116,7 +117,12 @@ def _iqm_difference(metric: Mapping[str, Any], results: Results) -> Interval:
 
 
 def _ratio(metric: Mapping[str, Any], results: Results) -> Interval:
-    return ratio_interval(_scores(metric, results), _scores(metric, results, "baseline"))
+    places = [_result(metric, results, env) for env in metric.get("envs") or [metric["env"]]]
+    rule, baseline = (
+        {place.env: place.finite_scores(metric[role]) for place in places}
+        for role in ("rule", "baseline")
+    )
+    return ratio_interval(rule, baseline)
 
 
 def _normalised_iqm(metric: Mapping[str, Any], results: Results) -> Interval:
@@ -182,5 +188,6 @@ _KINDS = {
         _normalised_iqm_difference, ("rule", "baseline", "envs"), ("reference",)
     ),
     "ratio": _Kind(_ratio, ("rule", "baseline", "env")),
+    "pooled_ratio": _Kind(_ratio, ("rule", "baseline", "envs")),
     "steps_to": _Kind(_steps_to, ("rule", "env", "threshold")),
 }

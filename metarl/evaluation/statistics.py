@@ -196,25 +196,26 @@ def curve_interval(
 
 
 def ratio_interval(
-    a: ArrayLike, b: ArrayLike, statistic: Statistic = interquartile_mean, **options: Any
+    a: Scores, b: Scores, statistic: Statistic = interquartile_mean, **options: Any
 ) -> Interval:
-    """Bootstrap interval of the typical ratio of pairs, `exp(statistic(log(a / b)))`.
+    """Bootstrap interval of the typical ratio of pairs, `exp(statistic(log(a / b)))`, pooled.
 
     Ratios compare losses of tasks whose scales differ; in the logarithm twice and half weigh alike.
 
     Args:
-      a: positive scores `[S]` of one rule.
+      a: positive scores of one rule, `{place: [S]}` or `[N, S]`.
       b: those of the other on the same tasks.
       statistic: of the logarithms.
       **options: of `stratified_bootstrap`.
 
     Raises:
-      ConfigError: different numbers of scores, or one that is not positive.
+      ConfigError: different numbers of places or of scores, or one that is not positive.
     """
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if x.shape != y.shape or not (np.all(x > 0) and np.all(y > 0)):
+    places = list(zip(*_same_tasks(a, b), strict=True))
+    if any(x.shape != y.shape or np.any(x <= 0) or np.any(y <= 0) for x, y in places):
         raise ConfigError("Ratios need as many positive scores of one rule as of the other.")
-    found = stratified_bootstrap({"": np.ravel(np.log(x / y))}, statistic, **options)
+    logs = {str(i): np.log(x / y) for i, (x, y) in enumerate(places)}
+    found = stratified_bootstrap(logs, statistic, **options)
     return Interval(*(float(np.exp(bound)) for bound in found))
 
 

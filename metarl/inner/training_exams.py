@@ -69,6 +69,27 @@ def window_exam(reduce: Reduce = mean_loss) -> Exam:
     return exam_of(reduce, _seen)
 
 
+def final_exam(score: Score | None = None) -> Exam:
+    """The exam of which only the last one of a life counts: the loss where training ends.
+
+    Exams before it give zero, so that their sum over a life is its final loss; an estimator that
+    credits a life's noise across its parts (PES, noise reuse) then estimates the gradient of that.
+
+    Args:
+      score: what is measured there; None = the meta-loss of the last update.
+    """
+
+    def exam(
+        key: Key, theta: Theta, task: TimedTask, state: TrainingState, logs: TrainingLog
+    ) -> tuple[Array, TrainingState, dict[str, Array]]:
+        del theta
+        end = logs.meta_loss[-1] if score is None else score(state.params, key, task.task)
+        final = jnp.where(state.step >= task.lifetime, end, jnp.zeros_like(end))
+        return _unless_diverged(final, logs), state, _seen(logs)
+
+    return exam
+
+
 def end_exam(score: Score) -> Exam:
     """The exam that scores the parameters where the part ends, by `fresh_loss(family)` or such."""
 

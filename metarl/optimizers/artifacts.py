@@ -19,7 +19,7 @@ from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save
 from metarl.optimizers import open_weights
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture, architecture_of
 from metarl.optimizers.mup import mup, scale_by_multipliers
-from metarl.optimizers.protocol import InnerOptimizer, Steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, assuming
 from metarl.optimizers.released import UNDER_MUP, read_released, split_name
 
 KIND = "learned_optimizer"
@@ -39,6 +39,7 @@ class LoadedOptimizer:
       theta: its weights, nested (NumPy, float32).
       mup: whether it was meta-trained under maximal-update parametrisation.
       card: what it is and how it was made.
+      assumed_steps: how long it believes every training to be; None = as long as it is told.
     """
 
     name: str
@@ -47,12 +48,14 @@ class LoadedOptimizer:
     theta: Theta
     mup: bool
     card: Mapping[str, Any]
+    assumed_steps: int | None = None
 
     def transformation(
         self, num_steps: Steps | None = None, multipliers: PyTree | None = None, **settings: Any
     ) -> optax.GradientTransformationExtraArgs:
         """Makes the optax transformation; see `load`."""
-        tx = self.architecture.make(self.theta, self.config, num_steps, **settings)
+        steps = num_steps if self.assumed_steps is None else self.assumed_steps
+        tx = self.architecture.make(self.theta, self.config, steps, **settings)
         if multipliers is not None:
             return optax.chain(tx, scale_by_multipliers(multipliers))
         if self.mup:
@@ -66,7 +69,7 @@ class LoadedOptimizer:
     @property
     def inner(self) -> InnerOptimizer:
         """The optimizer for a learner, whose theta starts at these weights."""
-        made = self.architecture.inner(self.config)
+        made = assuming(self.architecture.inner(self.config), self.assumed_steps)
         made = mup(made) if self.mup else made
 
         def init(key: Key) -> Theta:
@@ -147,12 +150,19 @@ def read(name_or_path: str | Path) -> LoadedOptimizer:
     flat = checked_arrays(path, _shapes(architecture, config), found)
     name = str(artifact.card.get("name") or path.stem)
     theta = unflatten_dict(flat, sep="/")
-    under_mup = described.get("mup", False) is True
-    return LoadedOptimizer(name, architecture, config, theta, under_mup, artifact.card)
+    under_mup, assumed = described.get("mup", False) is True, described.get("assumed_steps")
+    if assumed is not None and (type(assumed) is not int or assumed < 1):
+        raise ArtifactError(f"{path}: the card's assumed_steps is {assumed!r}, no number of steps.")
+    return LoadedOptimizer(name, architecture, config, theta, under_mup, artifact.card, assumed)
 
 
 def save(
-    path: str | Path, theta: Theta, config: Any, card: Mapping[str, Any], mup: bool = False
+    path: str | Path,
+    theta: Theta,
+    config: Any,
+    card: Mapping[str, Any],
+    mup: bool = False,
+    assumed_steps: int | None = None,
 ) -> Path:
     """Saves a learned optimizer; its kind and architecture are added to the card.
 
@@ -162,6 +172,7 @@ def save(
       config: of its architecture, which its class tells.
       card: the further fields of `metarl.io.artifacts.CARD_FIELDS`, and what else is worth saying.
       mup: whether it was meta-trained under maximal-update parametrisation.
+      assumed_steps: how long it believes every training to be; None = as long as it is told.
 
     Returns:
       The path of the `.safetensors` file.
@@ -173,7 +184,12 @@ def save(
     kind = architecture_of(config)
     flat = flatten_dict(jax.tree.map(np.asarray, theta), sep="/")
     checked = checked_arrays(path, _shapes(ARCHITECTURES[kind], config), flat)
-    described = {"name": kind, "config": asdict(config), "mup": mup}
+    described = {
+        "name": kind,
+        "config": asdict(config),
+        "mup": mup,
+        "assumed_steps": assumed_steps,
+    }
     arrays = unflatten_dict(checked, sep="/")
     return save_artifact(path, arrays, {**card, "kind": KIND, "architecture": described})
 

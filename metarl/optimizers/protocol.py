@@ -1,7 +1,7 @@
 """What an optimizer of an inner learner is: a function from theta to an optax transformation."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import optax
@@ -69,6 +69,20 @@ def undescribed(
 ) -> InnerOptimizer:
     """Makes the inner optimizer `make(theta, num_steps)`, which asks nothing of single tensors."""
     return InnerOptimizer(name, init, lambda theta, info, num_steps: make(theta, num_steps))
+
+
+def assuming(optimizer: InnerOptimizer, num_steps: Steps | None) -> InnerOptimizer:
+    """Makes the optimizer that believes a lifetime to have `num_steps` updates, whatever it has.
+
+    So one learns what knowing is worth. None = the optimizer itself, which believes what it is
+    told.
+    """
+    if num_steps is None:
+        return optimizer
+    return replace(
+        optimizer,
+        transformation=lambda theta, info, _: optimizer.transformation(theta, info, num_steps),
+    )
 
 
 def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from metarl.core.errors import check_choice
+from metarl.core.errors import check_choice, check_positive
 from metarl.optimizers import ARCHITECTURES, InnerOptimizer, mup
 from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
 from metarl.optimizers.celo import CeloConfig
@@ -15,6 +15,7 @@ from metarl.optimizers.learnable import (
     LearnableSGDConfig,
 )
 from metarl.optimizers.mlp_lopt import MLPLoptConfig
+from metarl.optimizers.protocol import assuming
 from metarl.optimizers.rnn_mlp_network import RNNMLPConfig
 from metarl.optimizers.velo_network import VeLOConfig
 
@@ -40,6 +41,8 @@ class ArchitectureConfig:
       kind: which of the architectures below; the settings of the others have no meaning.
       mup: whether updates are multiplied as maximal-update parametrisation asks, by what families
         such as `mu_mlp/digits` say of each tensor.
+      assumed_steps: how long it believes every training to be; None = as long as it is. To measure
+        what an optimizer gains by knowing.
       learnable_sgd, learnable_momentum, learnable_adam: hyper-parameters.
       mlp_lopt: a network for every parameter.
       adafac_mlp_lopt: one that sees factored moments too.
@@ -52,6 +55,7 @@ class ArchitectureConfig:
 
     kind: Kind = "adafac_mlp_lopt"
     mup: bool = False
+    assumed_steps: int | None = None
     learnable_sgd: LearnableSGDConfig = field(default_factory=LearnableSGDConfig)
     learnable_momentum: LearnableMomentumConfig = field(default_factory=LearnableMomentumConfig)
     learnable_adam: LearnableAdamConfig = field(default_factory=LearnableAdamConfig)
@@ -65,6 +69,7 @@ class ArchitectureConfig:
 
     def __post_init__(self) -> None:
         check_choice("optimizer.kind", self.kind, ARCHITECTURES)
+        check_positive(assumed_steps=self.assumed_steps)
 
     @property
     def chosen(self) -> Any:
@@ -74,5 +79,6 @@ class ArchitectureConfig:
 
 def inner_optimizer(config: ArchitectureConfig) -> InnerOptimizer:
     """Makes the optimizer that a config describes."""
-    optimizer = ARCHITECTURES[config.kind].inner(config.chosen)
+    made = ARCHITECTURES[config.kind].inner(config.chosen)
+    optimizer = assuming(made, config.assumed_steps)
     return mup(optimizer) if config.mup else optimizer

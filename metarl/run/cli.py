@@ -1,4 +1,4 @@
-"""The command line: `metarl list | run | resume | eval | score | envelope | report | claims`."""
+"""The command line: `metarl COMMAND`, where `metarl --help` lists the commands."""
 
 import argparse
 import sys
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     resume = verbs.add_parser("resume", help="go on with a run that was interrupted")
     resume.add_argument("run", metavar="RUN", help="its directory")
+    _add_cost(verbs)
     _add_eval(verbs)
     _add_score(verbs)
     _add_envelope(verbs)
@@ -72,6 +73,22 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
     run.add_argument("--runs", metavar="DIR", default="runs", help="root of all runs (./runs)")
     run.add_argument("--settings", action="store_true", help="list every setting and stop")
     run.set_defaults(takes_overrides=True)
+
+
+def _add_cost(verbs: argparse._SubParsersAction) -> None:
+    cost = verbs.add_parser(
+        "cost",
+        help="compile an experiment without running it: memory, size, time to compile",
+        usage=f"metarl cost EXPERIMENT [--preset NAME] [--horizons X ...] [{_SETTINGS_HINT} ...]",
+        allow_abbrev=False,
+    )
+    cost.add_argument("experiment", metavar="EXPERIMENT", help="see `metarl list`")
+    cost.add_argument("--preset", metavar="NAME", help="a named config of the experiment")
+    cost.add_argument(
+        "--horizons", type=float, nargs="+", default=[1.0], help="multiples of the lifetime (1)"
+    )
+    cost.add_argument("--json", metavar="FILE", help="write the results there")
+    cost.set_defaults(takes_overrides=True)
 
 
 def _add_eval(verbs: argparse._SubParsersAction) -> None:

@@ -22,6 +22,7 @@ from metarl.rules import library, lpg_library
 from metarl.run import (
     algorithms,
     claims,
+    cost,
     evolve,
     experiments,
     finish,
@@ -89,7 +90,7 @@ def _advance(run: RunDirectory, evolution: Evolution) -> int:
     config = evolution.config
     with run.lock():
         rows = run.metrics.rows()
-        finish.record_machine(run)
+        finish.record_machine(run, evolution)
         try:
             with Display(config.outer.generations, len(rows)) as display:
                 display.note(f"run: {run.path}")
@@ -171,7 +172,14 @@ def _eval_settings(settings: Settings, overrides: list[str]) -> Settings:
 def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl claims list | table | verify NAME`."""
     del overrides
-    return claims.run(options, {"eval": evaluations, "score": optimizer_commands.scores})
+    return claims.run(
+        options,
+        {
+            "eval": evaluations,
+            "score": optimizer_commands.scores,
+            "cost": cost.costs,
+        },
+    )
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
@@ -180,6 +188,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "resume": resume,
     "eval": evaluate_rules,
     "report": report,
+    "cost": cost.command,
     "score": optimizer_commands.score,
     "envelope": optimizer_commands.envelope,
     "claims": claims_command,

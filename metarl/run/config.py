@@ -1,6 +1,6 @@
 """What a run of rule evolution is made of: one frozen dataclass, composed of its components'."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
@@ -189,3 +189,8 @@ class EvolveRuleConfig:
     def steps_per_generation(self) -> int:
         """Environment steps of one generation."""
         return self.lifetimes * self.learner.updates * self.learner.batch_size
+
+    def stretched(self, horizon: float) -> "EvolveRuleConfig":
+        """The run with lifetimes as many times as long."""
+        steps = max(self.learner.batch_size, round(horizon * self.learner.total_steps))
+        return replace(self, learner=replace(self.learner, total_steps=steps))

@@ -1,6 +1,6 @@
 """What a run that meta-trains an update rule (LPG, TA-LPG, GROOVE) is made of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
@@ -178,6 +178,16 @@ class TrainUpdateRuleConfig:
         """
         lived_again = self.backprop.truncation if self._trains_antagonists else 0
         return self.lifetimes * (self.updates + lived_again) * self.agent.batch_size
+
+    def stretched(self, horizon: float) -> "TrainUpdateRuleConfig":
+        """The run with lifetimes as many times as long; a part that was a whole life stays one."""
+        low, high = (max(1, round(horizon * updates)) for updates in self.levels.lifetime)
+        whole = self.backprop.truncation == self.levels.lifetime[1]
+        return replace(
+            self,
+            levels=replace(self.levels, lifetime=(low, high)),
+            backprop=replace(self.backprop, truncation=high) if whole else self.backprop,
+        )
 
     @property
     def _trains_antagonists(self) -> bool:

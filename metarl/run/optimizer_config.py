@@ -1,6 +1,6 @@
 """What a run that meta-trains an optimizer is made of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
@@ -56,19 +56,19 @@ class MetaLossConfig:
 
     Attributes:
       truncation: K, updates between two exams; not for `es`, which looks at whole trainings.
-      reduce: of the losses after each update, the `mean` (the area under the curve), the `last`, or
-        the `least`.
+      reduce: of the losses after each update, the `mean` (the area under the curve), the `last` or
+        the `least` of a part; or the `final` one of the whole training, and nothing before it.
       data: what losses are measured on: the `batch` of the update, before it and for nothing;
         a `fresh` one, after it; or data that are `held_out`.
     """
 
     truncation: int = 50
-    reduce: Literal["mean", "last", "least"] = "mean"
+    reduce: Literal["mean", "last", "least", "final"] = "mean"
     data: Literal["batch", "fresh", "held_out"] = "batch"
 
     def __post_init__(self) -> None:
         check_positive(truncation=self.truncation)
-        check_choice("meta_loss.reduce", self.reduce, ("mean", "last", "least"))
+        check_choice("meta_loss.reduce", self.reduce, ("mean", "last", "least", "final"))
         check_choice("meta_loss.data", self.data, ("batch", "fresh", "held_out"))
 
 
@@ -177,3 +177,13 @@ class TrainOptimizerConfig:
     def steps_per_generation(self) -> int:
         """Updates of all trainings in one outer step."""
         return self.lifetimes * self.updates
+
+    def stretched(self, horizon: float) -> "TrainOptimizerConfig":
+        """The run with trainings as many times as long; a part that was a whole one stays one."""
+        low, high = (max(1, round(horizon * updates)) for updates in self.tasks.lifetime)
+        whole = self.meta_loss.truncation == self.tasks.lifetime[1]
+        return replace(
+            self,
+            tasks=replace(self.tasks, lifetime=(low, high)),
+            meta_loss=replace(self.meta_loss, truncation=high) if whole else self.meta_loss,
+        )

@@ -9,6 +9,7 @@ import jax
 
 from metarl import optimizers
 from metarl.core.contracts import Curriculum, Estimator, Unroll
+from metarl.core.exams import Exam
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
 from metarl.core.types import Key, Theta
@@ -24,6 +25,8 @@ from metarl.evaluation.results import EnvironmentResult
 from metarl.inner.training import Score, Training
 from metarl.inner.training_exams import (
     Reduce,
+    end_exam,
+    final_exam,
     fresh_loss,
     held_out_loss,
     last_loss,
@@ -32,6 +35,7 @@ from metarl.inner.training_exams import (
     parts_of_training,
     window_exam,
 )
+from metarl.optimizers.kernel_choices import kernel_choices
 from metarl.optimizers.protocol import InnerOptimizer
 from metarl.outer.gradient import GradientMetaOptimizer
 from metarl.outer.protocol import MetaOptimizer
@@ -46,7 +50,12 @@ from metarl.tasks.curricula.uniform import Uniform
 from metarl.tasks.family import TaskFamily
 from metarl.tasks.lifetimes import Lifetimes
 
-_REDUCE: Mapping[str, Reduce] = {"mean": mean_loss, "last": last_loss, "least": least_loss}
+_REDUCE: Mapping[str, Reduce] = {
+    "mean": mean_loss,
+    "last": last_loss,
+    "least": least_loss,
+    "final": last_loss,  # of a whole training
+}
 _SCORES: Mapping[str, Callable[[TaskFamily], Score] | None] = {
     "batch": None,
     "fresh": fresh_loss,
@@ -68,7 +77,8 @@ def optimizer_problem(config: TrainOptimizerConfig, layout: Layout) -> Problem:
     """
     optimizer = inner_optimizer(config.optimizer)
     seen = [families.make(name) for name in config.tasks.families]
-    learners = [_learner(family, optimizer, config) for family in seen]
+    with kernel_choices() as kernels:
+        learners = [_learner(family, optimizer, config) for family in seen]
     key = named(jax.random.key(config.seed), "validation")
     validation = Validation(seen, optimizer, config.evaluation, key, layout)
     meta = _meta(config, learners, layout)
@@ -79,7 +89,12 @@ def optimizer_problem(config: TrainOptimizerConfig, layout: Layout) -> Problem:
         noun="optimizer",
         use="it turns the gradients of a network in training into updates",
         save=lambda path, theta, card: optimizers.save(
-            path, theta, config.optimizer.chosen, card, config.optimizer.mup
+            path,
+            theta,
+            config.optimizer.chosen,
+            card,
+            config.optimizer.mup,
+            config.optimizer.assumed_steps,
         ),
         grids=lambda theta: [],
         usage="import metarl.optimizers\n"
@@ -90,14 +105,16 @@ def optimizer_problem(config: TrainOptimizerConfig, layout: Layout) -> Problem:
         pictures=partial(_pictures, config, optimizer),
         observe=lambda state: validation(meta.theta(state)),
         measure=TRAINING_LOSS,
+        kernels=kernels,
     )
 
 
 def _learner(
     family: TaskFamily, optimizer: InnerOptimizer, config: TrainOptimizerConfig
 ) -> Training:
-    score = _SCORES[config.meta_loss.data]
-    learner = Training(family, optimizer, None if score is None else score(family))
+    learner = Training(
+        family, optimizer, None if _scored_at_ends(config) else _score(family, config)
+    )
     # Refuses what does not fit before anything compiles.
     tasks = Lifetimes(family, *config.tasks.lifetime)
 
@@ -109,6 +126,25 @@ def _learner(
     return learner
 
 
+def _score(family: TaskFamily, config: TrainOptimizerConfig) -> Score | None:
+    make = _SCORES[config.meta_loss.data]
+    return None if make is None else make(family)
+
+
+def _scored_at_ends(config: TrainOptimizerConfig) -> bool:
+    """Whether losses need not be measured after every update, but only where parts end."""
+    return config.method != "es" and config.meta_loss.reduce in ("last", "final")
+
+
+def _exam(family: TaskFamily, config: TrainOptimizerConfig) -> Exam:
+    reduce, score = config.meta_loss.reduce, _score(family, config)
+    if reduce == "final":
+        return final_exam(score)
+    if score is not None and _scored_at_ends(config):
+        return end_exam(score)
+    return window_exam(_REDUCE[reduce])
+
+
 def _meta(config: TrainOptimizerConfig, learners: list[Training], layout: Layout) -> MetaOptimizer:
     reduce, length = _REDUCE[config.meta_loss.reduce], config.tasks.lifetime[1]
     tasks = [Lifetimes(learner.family, *config.tasks.lifetime) for learner in learners]
@@ -118,10 +154,11 @@ def _meta(config: TrainOptimizerConfig, learners: list[Training], layout: Layout
             for task, learner in zip(tasks, learners, strict=True)
         )
         return evolution_of(config.es, config.outer, tuple(unrolls), layout)
-    exam, truncation = window_exam(reduce), config.meta_loss.truncation
+    truncation = config.meta_loss.truncation
 
     def estimator(learner: Training, task: Lifetimes) -> Estimator:
-        parts, curriculum = parts_of_training(learner, truncation, exam), _curriculum(config, task)
+        exam, curriculum = _exam(learner.family, config), _curriculum(config, task)
+        parts = parts_of_training(learner, truncation, exam)
         if config.method == "backprop":
             return TruncatedBackprop(config.backprop, parts, curriculum, layout)
         return _PAIRED[config.method](config.pairs, parts, curriculum, layout)

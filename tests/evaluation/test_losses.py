@@ -67,6 +67,9 @@ def test_ratios_by_hand():
     np.testing.assert_allclose(found, 0.5, rtol=1e-15)
     # A half and a double weigh alike.
     assert ratio_interval([1.0, 4.0], [2.0, 2.0], np.mean).value == pytest.approx(1.0)
+    # Of two places, each as often as it has tasks.
+    pooled = ratio_interval({"x": [1.0, 1.0], "y": [6.0]}, {"x": [2.0, 2.0], "y": [2.0]}, np.mean)
+    assert pooled.value == pytest.approx((0.5 * 0.5 * 3.0) ** (1 / 3))
     for a, b in [([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([1.0], [-1.0])]:
         with pytest.raises(ConfigError, match="Ratios need"):
             ratio_interval(a, b)

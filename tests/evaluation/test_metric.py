@@ -22,6 +22,8 @@ def results(make_result):
         ({"kind": "iqm", "rule": "ppo", **ENV}, 10.0),
         ({"kind": "mean", "rule": "ppo", **ENV}, 10.0),
         ({"kind": "iqm_difference", "rule": "lpo", "baseline": "ppo", **ENV}, 2.0),
+        ({"kind": "ratio", "rule": "lpo", "baseline": "ppo", **ENV}, 1.2),
+        ({"kind": "pooled_ratio", "rule": "lpo", "baseline": "ppo", "envs": ["toy/a"]}, 1.2),
         # 1.25 on one and 0.5 on the other.
         ({"kind": "normalised_iqm", "rule": "lpo", **ENVS}, 0.875),
         ({"kind": "normalised_iqm_difference", "rule": "lpo", "baseline": "ppo", **ENVS}, -0.125),

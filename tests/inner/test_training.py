@@ -15,6 +15,7 @@ from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBac
 from metarl.inner.training import Training, lifetime
 from metarl.inner.training_exams import (
     end_exam,
+    final_exam,
     fresh_loss,
     held_out_loss,
     last_loss,
@@ -204,6 +205,32 @@ def test_exams_of_a_part(quadratic, quadratic_task):
     exact = 0.5 * np.sum(quadratic_task.task.curvature * along**2)
     normalised = quadratic.normalise(jnp.float32(exact), quadratic_task.task)
     assert float(ended) == pytest.approx(float(normalised), rel=1e-5)
+
+
+def test_of_a_life_in_parts_the_final_exam_counts_the_end_alone(quadratic, quadratic_task):
+    """The sum over the parts is the closed form's loss before the last update."""
+    rate = 0.3 / float(quadratic_task.task.curvature.max())
+    learner = Training(quadratic, from_optax("sgd", optax.sgd(rate)))
+    _, logs, state = life(learner, (), quadratic_task)
+    exam, key, half = final_exam(), jax.random.key(0), STEPS // 2
+    early = jax.tree.map(lambda x: x[:half], logs)
+    before, _, _ = exam(key, (), quadratic_task, state._replace(step=jnp.int32(half)), early)
+    late = jax.tree.map(lambda x: x[half:], logs)
+    end, after, seen = exam(key, (), quadratic_task, state, late)
+    assert float(before) == 0.0
+    assert after is state
+    start = learner.init(jax.random.split(jax.random.key(0))[0], (), quadratic_task).params["x"]
+    q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])
+    x = np.asarray(after_sgd(quadratic_task.task, start, rate, STEPS - 1), np.float64)
+    exact = jnp.float32(0.5 * np.sum(h * (q.T @ (x - s)) ** 2))
+    assert float(end) == pytest.approx(
+        float(quadratic.normalise(exact, quadratic_task.task)), rel=1e-4
+    )
+    assert float(seen["loss"]) == pytest.approx(float(jnp.mean(late.loss)))
+    scored, _, _ = final_exam(held_out_loss(quadratic))(key, (), quadratic_task, state, late)
+    assert scored == end_exam(held_out_loss(quadratic))(key, (), quadratic_task, state, late)[0]
+    diverged = logs._replace(loss=logs.loss.at[1].set(jnp.nan))
+    assert np.isnan(exam(key, (), quadratic_task, state, diverged)[0])
 
 
 def test_a_step_size_is_meta_trained_through_training(quadratic, quadratic_task):

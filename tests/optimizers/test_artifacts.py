@@ -98,6 +98,24 @@ def test_what_an_architecture_needs_it_asks_for(tmp_path, key):
         optimizers.load(path)
 
 
+def test_an_assumed_number_of_steps_is_kept(tmp_path, key):
+    """Told 7 steps or none, the optimizer makes the update of one that is told 40."""
+    config = optimizers.CeloAdamConfig(hidden=2)
+    theta = jax.tree.map(lambda x: x + 0.5, optimizers.celo_adam_init(config, key))
+    path = optimizers.save(tmp_path / "celo", theta, config, CARD, assumed_steps=40)
+    loaded = optimizers.read(path)
+    assert loaded.assumed_steps == 40
+    expected = first_update(optimizers.celo_adam(theta, config, 40))
+    other = first_update(optimizers.celo_adam(theta, config, 7))
+    assert not np.array_equal(expected["w"], other["w"])
+    for tx in (
+        optimizers.load(path),
+        optimizers.load(path, num_steps=7),
+        loaded.inner.transformation(theta, describe(PARAMS), 7),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, first_update(tx), expected)
+
+
 def test_open_is_an_inner_optimizer_too(tmp_path):
     path = tmp_path / "mine.npy"
     np.save(path, np.zeros(1211, np.float32))
@@ -129,6 +147,10 @@ def described(name="mlp_lopt", **config):
         (described("mlp_lopt", hidden=-3), "not valid: hidden must be positive"),
         (described("mlp_lopt", hidden=4), "its architecture asks"),
         (described("adafac_mlp_lopt", hidden=3), "its architecture asks"),
+        (
+            {"architecture": {"name": "mlp_lopt", "config": {"hidden": 3}, "assumed_steps": 0}},
+            "assumed_steps is 0, no number of steps",
+        ),
     ],
 )
 def test_weights_of_another_architecture_are_refused(saved, changes, message):

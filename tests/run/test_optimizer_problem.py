@@ -20,7 +20,6 @@ from metarl.estimators.pes import PES
 from metarl.estimators.several import Several
 from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropConfig
 from metarl.estimators.truncated_es import TruncatedES
-from metarl.evaluation.optimizer_trial import TrialConfig
 from metarl.evaluation.results import load_results
 from metarl.io.runs import RunDirectory
 from metarl.run import cli, experiments
@@ -35,22 +34,7 @@ from metarl.run.optimizer_config import (
 from metarl.run.optimizer_problem import optimizer_problem
 
 from .tiny import artifact_bytes, build_once, check_same_evolution, evolve_in
-
-FAMILY = "quadratic?dimension=2"
-GENERATIONS = 4
-
-TINY = TrainOptimizerConfig(
-    tasks=TrainingTasksConfig(families=(FAMILY,), lifetime=(4, 8)),
-    optimizer=ArchitectureConfig(kind="learnable_sgd"),
-    meta_loss=MetaLossConfig(truncation=2),
-    pairs=PairedLivesConfig(lives=4, sigma=0.1),
-    outer=OuterConfig(generations=GENERATIONS, learning_rate=0.1),
-    evaluation=OptimizerEvaluationConfig(
-        trial=TrialConfig(steps=4, tasks=3, baselines=("adam",), rates=(0.1, 1.0), reach=2),
-        validation=2,
-    ),
-    loop=LoopConfig(checkpoint_every=2, keep=GENERATIONS),
-)
+from .tiny_optimizer import FAMILY, GENERATIONS, TINY
 
 
 def words(config):
@@ -69,6 +53,14 @@ def finished(tmp_path_factory):
 
 def observed(path):
     return [json.loads(line) for line in (path / "observations.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "kernels"), [("mlp_lopt", {"lopt_update": "reference"}), ("learnable_sgd", {})]
+)
+def test_the_kernels_of_a_run_are_known(kind, kernels):
+    config = replace(TINY, optimizer=ArchitectureConfig(kind=kind))
+    assert optimizer_problem(config, Layout(1)).kernels == kernels
 
 
 def test_theta_moves(finished):
@@ -188,10 +180,20 @@ def test_what_was_never_seen_is_told():
     }
 
 
-def test_it_learns():
+@pytest.mark.parametrize(
+    ("method", "reduce", "data"),
+    [
+        ("pes", "mean", "batch"),
+        ("noise_reuse", "final", "held_out"),
+        ("truncated_es", "last", "fresh"),
+    ],
+)
+def test_it_learns(method, reduce, data):
     """The step size of gradient descent rises from far too small: tasks have curvature 1."""
     config = replace(
         TINY,
+        method=method,
+        meta_loss=MetaLossConfig(2, reduce, data),
         tasks=TrainingTasksConfig(
             families=("quadratic?dimension=2&condition=1&curvature=1",), lifetime=(8, 8)
         ),
@@ -202,7 +204,7 @@ def test_it_learns():
     evolution = build_once(config)
     state = evolution.init(evolution.key)
     _, logs = evolution.advance(evolution.key, state, np.arange(60))
-    losses = np.asarray(logs.losses).mean(axis=1)
+    losses = np.asarray(logs.summary["loss"]).reshape(60, -1).mean(axis=1)
     assert losses[-10:].mean() < 0.5 * losses[:10].mean()
 
 
