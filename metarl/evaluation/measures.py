@@ -58,12 +58,13 @@ def _of_training(label: str, score: str, lower_is_better: bool = True) -> Measur
     )
 
 
-RETURN, TRAINING_LOSS, HELD_OUT_LOSS, SPEEDUP, MEMORY = (
+RETURN, TRAINING_LOSS, HELD_OUT_LOSS, SPEEDUP, MEMORY, SECONDS = (
     "return",
     "training_loss",
     "held_out_loss",
     "speedup",
     "memory",
+    "seconds",
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -94,6 +95,17 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             place="experiment",
             places="experiments",
             unit="program",
+        ),
+        SECONDS: Measure(
+            "Seconds an update",
+            "the seconds that one update takes",
+            lower_is_better=True,
+            paired=True,
+            steps="updates",
+            counter="inner_updates",
+            place="family of tasks",
+            places="families of tasks",
+            unit="repetition",
         ),
     }
 )

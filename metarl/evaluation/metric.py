@@ -7,6 +7,7 @@
     {"kind": "normalised_iqm_difference", "rule": R, "baseline": B, "envs": [E, ...]}
     {"kind": "steps_to", "rule": R, "env": E, "threshold": x}   environment steps to a return of x
     {"kind": "ratio", "rule": R, "baseline": B, "env": E}       of losses, task by task
+    {"kind": "ratio", "rule": R, "baseline": B, "env": E, "against": F}    B's are those on F
     {"kind": "pooled_ratio", "rule": R, "baseline": B, "envs": [E, ...]}
 
 The normalised ones take an optional `"reference"` (default `ppo`). E may be a family of tasks,
@@ -117,12 +118,16 @@ def _iqm_difference(metric: Mapping[str, Any], results: Results) -> Interval:
 
 
 def _ratio(metric: Mapping[str, Any], results: Results) -> Interval:
-    places = [_result(metric, results, env) for env in metric.get("envs") or [metric["env"]]]
-    rule, baseline = (
-        {place.env: place.finite_scores(metric[role]) for place in places}
-        for role in ("rule", "baseline")
+    def scores(envs: Sequence[str], role: str) -> list[np.ndarray]:
+        return [_result(metric, results, env).finite_scores(metric[role]) for env in envs]
+
+    envs = metric.get("envs") or [metric["env"]]
+    against = [metric["against"]] if "against" in metric else envs
+    rule, baseline = scores(envs, "rule"), scores(against, "baseline")
+    # By number: the same places, or one against another.
+    return ratio_interval(
+        {str(i): x for i, x in enumerate(rule)}, {str(i): x for i, x in enumerate(baseline)}
     )
-    return ratio_interval(rule, baseline)
 
 
 def _normalised_iqm(metric: Mapping[str, Any], results: Results) -> Interval:
@@ -176,6 +181,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "env": _is_name,
     "envs": _are_names,
     "threshold": _is_number,
+    "against": _is_name,
     "of": MEASURES.__contains__,
 }
 
@@ -187,7 +193,7 @@ _KINDS = {
     "normalised_iqm_difference": _Kind(
         _normalised_iqm_difference, ("rule", "baseline", "envs"), ("reference",)
     ),
-    "ratio": _Kind(_ratio, ("rule", "baseline", "env")),
+    "ratio": _Kind(_ratio, ("rule", "baseline", "env"), ("against",)),
     "pooled_ratio": _Kind(_ratio, ("rule", "baseline", "envs")),
     "steps_to": _Kind(_steps_to, ("rule", "env", "threshold")),
 }

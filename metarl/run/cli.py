@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_eval(verbs)
     _add_score(verbs)
     _add_envelope(verbs)
+    _add_speed(verbs)
     report = verbs.add_parser("report", help="write a run's report again, from what it has")
     report.add_argument("run", metavar="RUN", help="its directory")
     _add_claims(verbs)
@@ -160,6 +161,23 @@ def _add_envelope(verbs: argparse._SubParsersAction) -> None:
         "--baselines", metavar="NAME", nargs="+", help="of adam, adamw and sgd (all of them)"
     )
     _add_grid(envelope, tasks=1, seeds=3)
+
+
+def _add_speed(verbs: argparse._SubParsersAction) -> None:
+    speed = verbs.add_parser(
+        "speed",
+        help="time one update of optimizers beside Adam's",
+        usage="metarl speed OPTIMIZER [OPTIMIZER ...] --family [N*]FAMILY [--family ...] "
+        "[--repeats N] [--json FILE]",
+        epilog="OPTIMIZER as of `metarl score`. FAMILY gives the network, such as "
+        "mlp/digits?width=1024&depth=2; 512*mlp/digits?width=32 is 512 networks in one call.",
+        allow_abbrev=False,
+    )
+    speed.add_argument("optimizers", metavar="OPTIMIZER", nargs="+", help="what to time")
+    speed.add_argument("--family", action="append", required=True, help="of tasks; repeatable")
+    speed.add_argument("--repeats", type=int, default=9, help="updates timed of each (9)")
+    speed.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
+    speed.add_argument("--json", metavar="FILE", help="write the results there")
 
 
 def _add_grid(parser: argparse.ArgumentParser, tasks: int, seeds: int) -> None:

@@ -10,7 +10,7 @@ import jax
 import tyro
 
 from metarl import envs, optimizers
-from metarl.core.errors import RunError, check_positive, check_range
+from metarl.core.errors import check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
 from metarl.evaluation import envelope_files
@@ -28,10 +28,12 @@ from metarl.run import (
     finish,
     optimizer_commands,
     optimizer_names,
+    speed,
 )
 from metarl.run.algorithms import Settings
 from metarl.run.build import Evolution, build
 from metarl.run.config import LARGEST_SEED
+from metarl.run.files import check_folder
 from metarl.run.problem import horizon_name
 from metarl.run.progress import Display, duration
 from metarl.run.tuning import tuned
@@ -124,8 +126,7 @@ def report(options: argparse.Namespace, overrides: list[str]) -> int:
 
 def evaluate_rules(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl eval RULE ... --env ENV ...`."""
-    if options.json and not Path(options.json).absolute().parent.is_dir():
-        raise RunError(f"--json {options.json}: there is no folder {Path(options.json).parent}.")
+    check_folder("--json", options.json)
     results = []
     for result in evaluations(options, overrides):
         print(finish.describe_result(result), flush=True)
@@ -178,6 +179,7 @@ def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:
             "eval": evaluations,
             "score": optimizer_commands.scores,
             "cost": cost.costs,
+            "speed": speed.speeds,
         },
     )
 
@@ -189,6 +191,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "eval": evaluate_rules,
     "report": report,
     "cost": cost.command,
+    "speed": speed.command,
     "score": optimizer_commands.score,
     "envelope": optimizer_commands.envelope,
     "claims": claims_command,

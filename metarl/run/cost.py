@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from metarl.core.errors import RunError, check_positive
+from metarl.core.errors import check_positive
 from metarl.core.types import PyTree
 from metarl.evaluation.measures import MEMORY
 from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.run import experiments
 from metarl.run.build import Evolution, RunConfig, build
+from metarl.run.files import check_folder
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def costs(options: argparse.Namespace, overrides: list[str]) -> Iterator[Environ
 
 def command(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl cost EXPERIMENT [--horizons X ...]`."""
-    if options.json and not Path(options.json).absolute().parent.is_dir():
-        raise RunError(f"--json {options.json}: there is no folder {Path(options.json).parent}.")
+    check_folder("--json", options.json)
     results = list(costs(options, overrides))
     if options.json:
         save_results(options.json, results)

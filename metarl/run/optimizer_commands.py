@@ -3,12 +3,11 @@
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
 
-from metarl.core.errors import RunError, check_choice, check_positive, check_range
+from metarl.core.errors import check_choice, check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
 from metarl.core.types import Key
@@ -19,6 +18,7 @@ from metarl.evaluation.optimizer_trial import TrialConfig, compare_optimizers, r
 from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.io.versions import collect_versions
 from metarl.run.config import LARGEST_SEED
+from metarl.run.files import check_folder
 from metarl.run.finish import describe_result
 from metarl.run.optimizer_names import by_name
 from metarl.run.problem import horizon_name
@@ -31,7 +31,7 @@ _VERSIONS_KEPT = ("metarl", "jax", "git_commit")
 def score(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl score OPTIMIZER ... --family FAMILY ...`."""
     del overrides
-    _check_folder("--json", options.json)
+    check_folder("--json", options.json)
     results = []
     for result in scores(options, []):
         print(describe_result(result), flush=True)
@@ -85,7 +85,7 @@ def envelope(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl envelope FAMILY --out FILE`."""
     del overrides
     check_range(0, LARGEST_SEED, seed=options.seed)
-    _check_folder("--out", options.out)
+    check_folder("--out", options.out)
     baselines = tuple(options.baselines or CONSTANT)
     for name in baselines:
         check_choice("baseline of an envelope", name, CONSTANT)
@@ -138,8 +138,3 @@ def _all_alike(family: TaskFamily, key: Key) -> bool:
 
 def _layout(options: argparse.Namespace, runs: int) -> Layout:
     return Layout(min(len(jax.devices()), runs), options.chunk)
-
-
-def _check_folder(option: str, file: str | None) -> None:
-    if file and not Path(file).absolute().parent.is_dir():
-        raise RunError(f"{option} {file}: there is no folder {Path(file).parent}.")
