@@ -5,13 +5,15 @@ that vary only along rows or columns pass the first layer before they are spread
 no array of all channels of all elements ever exists.
 
 On CPU, networks of up to `UNROLLED_WIDTH` units are spelt out element by element, which compiles to
-one loop over the tensor; wider ones are matrix products on tiles that fit into the cache.
+one loop over the tensor; wider ones, and the derivatives of all, are matrix products on tiles that
+fit into the cache.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,8 +80,10 @@ def steps(
     seen: Ingredients,
 ) -> Array:
     """Applies the network, whose layers after the first are `layers`; before the scale."""
-    network = _unrolled if folded.kernel.shape[1] <= UNROLLED_WIDTH else _products
-    return network(features, folded, layers, exponent, seen)
+    if folded.kernel.shape[1] > UNROLLED_WIDTH:
+        return _products(features, folded, layers, exponent, seen)
+    varying = tuple(folded.varying)
+    return _narrow(features, varying, exponent, folded.kernel, folded[2:], layers, seen)
 
 
 def moved(parameter: Array, step: Array) -> Array:
@@ -136,6 +140,48 @@ def varying_channels(
         return kinds
     ends = accumulate(len(kind) for kind in kinds)
     return [kind * scales[end - len(kind) : end] for end, kind in zip(ends, kinds, strict=True)]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _narrow(
+    features: FeatureSet,
+    varying: tuple[int, ...],
+    exponent: float,
+    kernel: Array,
+    before: tuple[Array | None, list[Array]],
+    layers: Sequence[Layer],
+    seen: Ingredients,
+) -> Array:
+    """Spelt out forward, matrix products back.
+
+    The derivative of what is spelt out has a sum over the tensor for every weight, into each of
+    which XLA draws the whole network again: it compiles for minutes.
+    """
+    folded = Folded(list(varying), kernel, *before)
+    return _unrolled(features, folded, layers, exponent, seen)
+
+
+def _narrow_forward(
+    features: FeatureSet, varying: tuple[int, ...], exponent: float, *arguments: Any
+) -> tuple[Array, Any]:
+    return _narrow(features, varying, exponent, *arguments), arguments
+
+
+def _narrow_backward(
+    features: FeatureSet,
+    varying: tuple[int, ...],
+    exponent: float,
+    arguments: Any,
+    cotangent: Array,
+) -> Any:
+    def products(kernel: Array, before: Any, layers: Sequence[Layer], seen: Ingredients) -> Array:
+        folded = Folded(list(varying), kernel, *before)
+        return _products(features, folded, layers, exponent, seen)
+
+    return jax.vjp(products, *arguments)[1](cotangent)
+
+
+_narrow.defvjp(_narrow_forward, _narrow_backward)
 
 
 def _unrolled(
