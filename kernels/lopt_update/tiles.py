@@ -89,7 +89,10 @@ def partial_means(
     later = tuple(1 + axis for axis in axes)
     cut = max(axes, key=lambda axis: (axis < len(shape) - 1, shape[axis]), default=None)
     if cut is None or prod(shape) <= UNTILED or shape[cut] < max(PARTS):
-        return jnp.mean(jnp.concatenate(function(arrays)), later, keepdims=True)
+        # Written down before they are summed: of expressions under a sum, XLA makes slow loops over
+        # windows, and of a concatenation an array of all channels of a whole population.
+        made = jax.lax.optimization_barrier(function(arrays))
+        return jnp.concatenate([jnp.mean(x, later, keepdims=True) for x in made])
     parts = next((count for count in PARTS if shape[cut] % count == 0), PARTS[0])
     length = shape[cut] // parts
 
