@@ -9,6 +9,7 @@ from metarl.core.errors import ArtifactError, ConfigError, check_choice
 from metarl.evaluation.envelope import Envelope
 from metarl.io import strict_json
 from metarl.io.atomic import atomic_write_text
+from metarl.io.bounded import read_at_most
 
 FORMAT = "metarl-envelopes/1"
 _FOLDER = Path(__file__).parent / "envelopes"
@@ -116,13 +117,7 @@ def load_published(path: str | Path) -> dict[str, Envelope]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ArtifactError(f"Cannot read the envelopes {path}: {error.strerror}.") from None
-    if len(data) > _MOST_BYTES:
-        raise ArtifactError(f"{path} is larger than any file of envelopes.")
+    data = read_at_most(path, _MOST_BYTES, "the envelopes", "any file of envelopes")
     try:
         content = strict_json.parse(data)
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """What a score is: its direction, and the words in which people read about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 
@@ -96,15 +96,8 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             places="experiments",
             unit="program",
         ),
-        SECONDS: Measure(
-            "Seconds an update",
-            "the seconds that one update takes",
-            lower_is_better=True,
-            paired=True,
-            steps="updates",
-            counter="inner_updates",
-            place="family of tasks",
-            places="families of tasks",
+        SECONDS: replace(
+            _of_training("Seconds an update", "the seconds that one update takes"),
             unit="repetition",
         ),
     }

@@ -10,6 +10,7 @@ import safetensors.numpy
 from flax import serialization
 
 from metarl.core.errors import ArtifactError, nearest
+from metarl.io.bounded import read_at_most
 
 _MOST_BYTES = 1 << 26  # the largest known file has 10 MiB
 _SAFETENSORS = ".safetensors"
@@ -86,13 +87,7 @@ def read_foreign(path: str | Path) -> Foreign:
 
 
 def _read(path: Path) -> Arrays:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ArtifactError(f"Cannot read the weights {path}: {error.strerror}.") from None
-    if len(data) > _MOST_BYTES:
-        raise ArtifactError(f"{path} is larger than any weights of an optimizer.")
+    data = read_at_most(path, _MOST_BYTES, "the weights", "any weights of an optimizer")
     parse: Callable[[bytes], Arrays] = _msgpack
     if path.suffix == _SAFETENSORS:
         parse = safetensors.numpy.load

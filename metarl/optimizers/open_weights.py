@@ -8,6 +8,7 @@ import numpy as np
 
 from metarl.core.errors import ArtifactError
 from metarl.core.types import Theta
+from metarl.io.bounded import read_at_most
 from metarl.optimizers.open import open_inner_optimizer
 from metarl.optimizers.open_network import PUBLISHED, OpenNetworkConfig, from_vector
 from metarl.optimizers.protocol import InnerOptimizer
@@ -51,13 +52,7 @@ def load_open(path: str | Path) -> tuple[OpenNetworkConfig, Theta]:
 
 
 def _read(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ArtifactError(f"Cannot read the weights {path}: {error.strerror}.") from None
-    if len(data) > _MOST_BYTES:
-        raise ArtifactError(f"{path} is larger than any weights of OPEN.")
+    data = read_at_most(path, _MOST_BYTES, "the weights", "any weights of OPEN")
     if not data.startswith(np.lib.format.MAGIC_PREFIX):
         raise ArtifactError(f"{path} is not a .npy file.")
     try:

@@ -95,7 +95,8 @@ def test_a_population_with_weights_of_its_own_and_gradients_through_it():
     for x, y in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         size = np.abs(y).max()
         assert size > 0
-        np.testing.assert_allclose(x, y, atol=1e-5 * size, rtol=0)
+        # summed over elements in another order, some of which cancel: 2e-6 of the largest
+        np.testing.assert_allclose(x, y, atol=5e-6 * size, rtol=0)
 
 
 def test_calls_are_shared():
@@ -155,4 +156,5 @@ def test_vectors_laid_out_in_rows_and_back(sizes, widest):
         np.testing.assert_array_equal(x, y)
     sums = np.where(rows.inside[:, None], laid, 0).sum(-1)
     want = [x.mean(-1) for x in vectors]
-    np.testing.assert_allclose(rows.means(sums), want, rtol=1e-6)
+    # small whole numbers, whose sums are exact; then a division
+    np.testing.assert_allclose(rows.means(sums), want, rtol=2e-7)

@@ -55,8 +55,11 @@ def test_the_numbers_are_the_formula_s(tx, compiled):
         out = numpy_lopt.mlp(layers, np.concatenate([channels, times], -1))
         step = CONFIG.step_mult * out[..., 0] * np.exp(CONFIG.exp_mult * out[..., 1])
         assert np.abs(step).max() > 1e-2
-        np.testing.assert_allclose(new[name], p - step, atol=2e-6)
-        np.testing.assert_allclose(state.moments[name].momenta, tensor.m, atol=1e-6)
+        # fifty roundings of the step, as in the kernel's tests, and one of the sum
+        roundings = 3e-6 * np.abs(step).max() + np.finfo(np.float32).eps * np.abs(p).max()
+        np.testing.assert_allclose(new[name], p - step, atol=roundings, rtol=0)
+        largest = np.abs(g).max()
+        np.testing.assert_allclose(state.moments[name].momenta, tensor.m, atol=2e-7 * largest)
     assert state.iteration == 1
 
 
