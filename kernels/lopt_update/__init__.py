@@ -1,9 +1,22 @@
 """The update of a tensor by a learned per-parameter network: moments, features, network, step."""
 
 from metarl.kernels.lopt_update import arg_specs, features, tiles
-from metarl.kernels.lopt_update.api import implementations, lopt_apply, lopt_update, noted
+from metarl.kernels.lopt_update.api import (
+    NAMES,
+    implementations,
+    lopt_apply,
+    lopt_update,
+    noted,
+    preferring,
+)
 from metarl.kernels.lopt_update.features import FeatureSet
-from metarl.kernels.lopt_update.many import ONE_BY_ONE, Call, Grouping, lopt_update_many
+from metarl.kernels.lopt_update.many import (
+    ONE_BY_ONE,
+    Call,
+    Grouping,
+    lopt_apply_many,
+    lopt_update_many,
+)
 from metarl.kernels.lopt_update.moments import (
     Moments,
     Rates,
@@ -13,6 +26,7 @@ from metarl.kernels.lopt_update.moments import (
 )
 
 __all__ = [
+    "NAMES",
     "ONE_BY_ONE",
     "Call",
     "FeatureSet",
@@ -25,9 +39,11 @@ __all__ = [
     "implementations",
     "init_moments",
     "lopt_apply",
+    "lopt_apply_many",
     "lopt_update",
     "lopt_update_many",
     "noted",
+    "preferring",
     "tiles",
     "update_moments",
 ]

@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-from metarl.kernels.lopt_update import reference
+from metarl.kernels.lopt_update import reference, unfolded
 from metarl.kernels.lopt_update.config import KernelConfig, Precision
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.moments import Moments, Rates
+from metarl.kernels.lopt_update.network import Layer
 
 Array = jax.Array
 
@@ -33,8 +34,10 @@ class Implementation(NamedTuple):
     unasked: bool = True
 
 
-def _reference(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
-    step, moments = reference.lopt_update(*arguments)
+def _plain(
+    update: Callable[..., tuple[Array, Moments]], in_place: bool, *arguments: Any
+) -> tuple[Array, Moments]:
+    step, moments = update(*arguments)
     return (reference.moved(arguments[3], step) if in_place else step), moments
 
 
@@ -63,16 +66,20 @@ _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "pallas_gpu_tf32": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
         "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
-        "reference": Implementation(_reference),
+        "reference": Implementation(partial(_plain, reference.lopt_update)),
+        "unfolded": Implementation(partial(_plain, unfolded.lopt_update), unasked=False),
     }
 )
-"""By name, the best first; the last one works everywhere.
+"""By name, the best first; the reference works everywhere.
 
 The endings say how matrix products of networks more than 8 wide are done; no ending: in float32.
 """
 
+NAMES = tuple(_IMPLEMENTATIONS)
+"""Of all implementations, whether they can run here or not."""
 
 _NOTED: ContextVar[set[str] | None] = ContextVar("_NOTED", default=None)
+_PREFERRED: ContextVar[str | None] = ContextVar("_PREFERRED", default=None)
 
 
 @contextmanager
@@ -87,6 +94,22 @@ def noted() -> Iterator[set[str]]:
         yield names
     finally:
         _NOTED.reset(token)
+
+
+@contextmanager
+def preferring(name: str) -> Iterator[None]:
+    """Lets calls inside that name no implementation take this one.
+
+    A call is made when a program is traced, so trace a function inside that jax has not seen.
+
+    Raises:
+      ValueError: nothing is called so, or it cannot run on this machine.
+    """
+    token = _PREFERRED.set(_checked(name))
+    try:
+        yield
+    finally:
+        _PREFERRED.reset(token)
 
 
 def implementations() -> tuple[str, ...]:
@@ -121,7 +144,7 @@ def lopt_update(
       moments: from `init_moments`.
       rates: of the moments.
       exponent: how much the second output counts; 0 = it is not computed.
-      implementation: None = the first that can; a named one runs or fails.
+      implementation: None = that of `preferring`, or the first that can; a named one runs or fails.
 
     Returns:
       The step `[*shape]`, to be subtracted from the parameter, float32, and the new moments.
@@ -165,7 +188,7 @@ def _run(
     *others: Any,
 ) -> tuple[Array, Moments]:
     check_layers(features, layers)
-    named = [reference.Layer(*layer) for layer in layers]
+    named = [Layer(*layer) for layer in layers]
     return _IMPLEMENTATIONS[choose(implementation)].run(in_place, features, named, *others)
 
 
@@ -182,7 +205,16 @@ def choose(implementation: str | None = None) -> str:
     Raises:
       ValueError: nothing is called so, or it cannot run on this machine.
     """
-    name = implementations()[0] if implementation is None else implementation
+    if implementation is None:
+        implementation = _PREFERRED.get()
+    name = _checked(implementations()[0] if implementation is None else implementation)
+    names = _NOTED.get()
+    if names is not None:
+        names.add(name)
+    return name
+
+
+def _checked(name: str) -> str:
     if name not in _IMPLEMENTATIONS:
         raise ValueError(
             f"Unknown implementation {name!r} of lopt_update. "
@@ -194,9 +226,6 @@ def choose(implementation: str | None = None) -> str:
             f"Implementation {name!r} of lopt_update cannot run here: it needs jax's "
             f"backend to be {backend!r}, and it is {jax.default_backend()!r}."
         )
-    names = _NOTED.get()
-    if names is not None:
-        names.add(name)
     return name
 
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.api import check_layers, choose, lopt_update
+from metarl.kernels.lopt_update.api import check_layers, choose, lopt_apply, lopt_update
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.moments import Moments, Rates
-from metarl.kernels.lopt_update.reference import Layer
+from metarl.kernels.lopt_update.network import Layer
+from metarl.kernels.lopt_update.reference import moved
 from metarl.kernels.lopt_update.vectors import apart, lopt_update_vectors
 
 Array = jax.Array
@@ -83,20 +84,55 @@ def lopt_update_many(
     Raises:
       ValueError: see `lopt_update`.
     """
+    return _made(False, features, calls, rates, exponent, implementation, grouping)
+
+
+def lopt_apply_many(
+    features: FeatureSet,
+    calls: Sequence[Call],
+    rates: Rates,
+    exponent: float,
+    implementation: str | None = None,
+    grouping: Grouping | None = None,
+) -> list[tuple[Array, Moments]]:
+    """Moves tensors by their steps, as `lopt_apply` does one by one.
+
+    See `lopt_update_many` for who shares a call, for arguments and errors.
+
+    Returns:
+      Of each tensor `parameter - step`, computed in float32, in the parameter's dtype; and its new
+      moments.
+    """
+    return _made(True, features, calls, rates, exponent, implementation, grouping)
+
+
+def _made(
+    in_place: bool,
+    features: FeatureSet,
+    calls: Sequence[Call],
+    rates: Rates,
+    exponent: float,
+    implementation: str | None,
+    grouping: Grouping | None,
+) -> list[tuple[Array, Moments]]:
     grouping = Grouping() if grouping is None else grouping
+    single = lopt_apply if in_place else lopt_update
     choose(implementation)  # refused even if no tensor asks for it
     for call in calls:
         check_layers(features, call.layers)
 
     def one(call: Call) -> tuple[Array, Moments]:
-        return lopt_update(features, *call, rates, exponent, implementation)
+        return single(features, *call, rates, exponent, implementation)
 
     def vectors(group: Sequence[Call]) -> list[tuple[Array, Moments]]:
         layers, shared = _layers(group)
         scales = jnp.stack([jnp.float32(call.scale) for call in group])
         tensors = zip(*(call[2:] for call in group), strict=True)
         arguments = (layers, shared, scales, *tensors, rates, exponent, grouping.row)
-        return lopt_update_vectors(features, *arguments)
+        made = lopt_update_vectors(features, *arguments)
+        if not in_place:
+            return made
+        return [(moved(call.parameter, s), m) for call, (s, m) in zip(group, made, strict=True)]
 
     groups: dict[Hashable, list[int]] = {}
     for i, call in enumerate(calls):

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.config import Blocks, KernelConfig
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.matrices import Matrices
+from metarl.kernels.lopt_update.network import UNROLLED_WIDTH
 from metarl.kernels.lopt_update.pallas_network import Network, padded, products, unrolled
 from metarl.kernels.lopt_update.pallas_tile import Inputs, Place, Tile, look, varying_channels
+from metarl.kernels.lopt_update.reference import moved
 
 Array = jax.Array
 
@@ -93,7 +94,7 @@ def steps(
       Steps or parameters `[1, B, rows, columns]`, momenta `[M, ...]`, and mean squares `[V, ...]`
       or None.
     """
-    narrow = network.kernel.shape[-1] <= reference.UNROLLED_WIDTH
+    narrow = network.kernel.shape[-1] <= UNROLLED_WIDTH
     blocks = config.unrolled if narrow else config.products
     size = blocks.tile(layout.rows, layout.columns)
     spelt_out = narrow or not device.products
@@ -112,7 +113,7 @@ def steps(
         else:
             made = products(network, tile, channels, exponent, config.precision)
         if config.in_place:
-            made = reference.moved(seen[0].parameter[None], made).astype(step.dtype)
+            made = moved(seen[0].parameter[None], made).astype(step.dtype)
         tile.store(step, 0, made)
 
     dtype = inputs.parameter.dtype if config.in_place else jnp.float32

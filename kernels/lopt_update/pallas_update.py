@@ -21,10 +21,10 @@ from metarl.kernels.lopt_update.config import KernelConfig
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
 from metarl.kernels.lopt_update.matrices import Matrices, matrices
 from metarl.kernels.lopt_update.moments import Factors, Moments, Rates, update_moments
+from metarl.kernels.lopt_update.network import Layer
 from metarl.kernels.lopt_update.pallas_calls import Device, mean_squares, steps
 from metarl.kernels.lopt_update.pallas_network import Network
 from metarl.kernels.lopt_update.pallas_tile import Inputs, Place
-from metarl.kernels.lopt_update.reference import Layer
 
 Array = jax.Array
 

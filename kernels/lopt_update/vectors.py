@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
-from metarl.kernels.lopt_update.reference import Folded, Layer
+from metarl.kernels.lopt_update.network import Design, Layer, Weights, steps
 from metarl.kernels.lopt_update.rows import Rows
 
 Array = jax.Array
@@ -57,16 +56,16 @@ def lopt_update_vectors(
     means = rows.means(_square_sums(features, rows, seen))  # [S, C]
     kernels = first.kernel[None] if shared else first.kernel
     kernels = kernels * jax.lax.rsqrt(features.normaliser_eps + means)[..., None]
-    weights = (first.bias, others)
+    rest = (first.bias, others)
     if not shared:
-        weights = jax.tree.map(lambda x: x[rows.owners], weights)
+        rest = jax.tree.map(lambda x: x[rows.owners], rest)
+    design = Design(features, tuple(range(len(features.channels))), exponent)
 
-    def steps(kernel: Array, weights: tuple[Array, list[Layer]], seen: Ingredients) -> Array:
-        bias, others = weights
-        folded = Folded(list(range(len(features.channels))), kernel, None, [bias[:, None]])
-        return reference.steps(features, folded, others, exponent, seen)
+    def row(kernel: Array, rest: tuple[Array, list[Layer]], seen: Ingredients) -> Array:
+        bias, others = rest
+        return steps(design, Weights(kernel, None, [bias[:, None]], others), seen)
 
-    step = jax.vmap(steps, (0, None if shared else 0, 0))(kernels[rows.owners], weights, seen)
+    step = jax.vmap(row, (0, None if shared else 0, 0))(kernels[rows.owners], rest, seen)
     step = step * scales[rows.owners][:, None]
     step, new = apart((step, new))
     leaves, treedef = jax.tree.leaves(new), jax.tree.structure(new)

@@ -58,13 +58,14 @@ def _of_training(label: str, score: str, lower_is_better: bool = True) -> Measur
     )
 
 
-RETURN, TRAINING_LOSS, HELD_OUT_LOSS, SPEEDUP, MEMORY, SECONDS = (
+RETURN, TRAINING_LOSS, HELD_OUT_LOSS, SPEEDUP, MEMORY, SECONDS, BYTES = (
     "return",
     "training_loss",
     "held_out_loss",
     "speedup",
     "memory",
     "seconds",
+    "bytes",
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -99,6 +100,14 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         SECONDS: replace(
             _of_training("Seconds an update", "the seconds that one update takes"),
             unit="repetition",
+        ),
+        BYTES: replace(
+            _of_training(
+                "Bytes a parameter",
+                "the bytes of a device that one update needs for each parameter, which are those "
+                "of parameters, gradients and state too",
+            ),
+            unit="program",
         ),
     }
 )

@@ -17,7 +17,7 @@ from metarl.optimizers.celo_adam import (
     celo_adam_init,
     celo_adam_inner,
 )
-from metarl.optimizers.in_place import in_place
+from metarl.optimizers.in_place import TransformationWithApply, in_place
 from metarl.optimizers.learnable import (
     LearnableAdamConfig,
     LearnableMomentumConfig,
@@ -61,6 +61,7 @@ __all__ = [
     "OpenNetworkConfig",
     "ParameterInfo",
     "RNNMLPConfig",
+    "TransformationWithApply",
     "UpdateContext",
     "VeLOConfig",
     "adafac_mlp_lopt",

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.optimizers.accumulators import init_accumulators
+from metarl.optimizers.in_place import TransformationWithApply, with_apply
 from metarl.optimizers.learned_schedule import (
     ScheduleState,
     schedule_init,
@@ -87,7 +87,7 @@ def celo(
     config: CeloConfig | None = None,
     num_steps: Steps | None = None,
     implementation: str | None = None,
-) -> optax.GradientTransformationExtraArgs:
+) -> TransformationWithApply:
     """Makes the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
 
     `o` are the outputs of the rule on 30 channels, `f` is the scheduled factor, or 1 without a
@@ -111,10 +111,11 @@ def celo(
         schedule = start_schedule(theta["schedule"]) if config.scheduled else None
         return CeloState(init_accumulators(params, VELO_FEATURES), schedule)
 
-    def update(
-        updates: PyTree,
+    def make(
+        in_place: bool,
+        grads: PyTree,
         state: CeloState,
-        params: PyTree | None = None,
+        params: PyTree | None,
         *,
         value: Array | None = None,
         **unused: Any,
@@ -129,19 +130,20 @@ def celo(
             TensorNetwork(layers, STEP_SCALE * factor * tensor_scale(p)) if p.size else NO_NETWORK
             for p in jax.tree.leaves(params)
         ]
-        updates, moments = update_tree(
+        made, moments = update_tree(
             VELO_FEATURES,
             networks,
-            updates,
+            grads,
             params,
             state.moments,
             velo_rates(),
             EXPONENT,
             implementation,
+            in_place=in_place,
         )
-        return updates, CeloState(moments, schedule)
+        return made, CeloState(moments, schedule)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return with_apply(init, make)
 
 
 def celo_inner(config: CeloConfig | None = None, network: Theta | None = None) -> InnerOptimizer:

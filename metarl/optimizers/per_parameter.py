@@ -9,7 +9,15 @@ import jax.numpy as jnp
 
 from metarl.core.keys import named
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.kernels.lopt_update import Call, FeatureSet, Grouping, Moments, Rates, lopt_update_many
+from metarl.kernels.lopt_update import (
+    Call,
+    FeatureSet,
+    Grouping,
+    Moments,
+    Rates,
+    lopt_apply_many,
+    lopt_update_many,
+)
 from metarl.optimizers.accumulators import tensors
 
 TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -87,6 +95,7 @@ def update_tree(
     exponent: float,
     implementation: str | None = None,
     grouping: Grouping | None = None,
+    in_place: bool = False,
 ) -> tuple[PyTree, PyTree]:
     """Makes the update of every tensor: minus its step, in the parameter's dtype.
 
@@ -102,9 +111,11 @@ def update_tree(
       exponent: how much a network's second output counts, inside the exponential.
       implementation: of the kernel; see `metarl.kernels.lopt_update.lopt_update`.
       grouping: which tensors share calls; None = small ones.
+      in_place: whether to move the parameters instead, which kernels do in their place.
 
     Returns:
-      What is to be added to the parameters, and the new moments.
+      What is to be added to the parameters, or, `in_place`, the new parameters: `parameter - step`
+      in float32, rounded once to the parameter's dtype; and the new moments.
 
     Raises:
       ConfigError: see `metarl.optimizers.accumulators.tensors`.
@@ -115,12 +126,13 @@ def update_tree(
         for g, p, m, network in zip(gradients, leaves, old, networks, strict=True)
         if m is not None
     ]
-    made = iter(lopt_update_many(features, calls, rates, exponent, implementation, grouping))
-    steps: list[Array] = []
+    many = lopt_apply_many if in_place else lopt_update_many
+    made = iter(many(features, calls, rates, exponent, implementation, grouping))
+    ends: list[Array] = []
     new: list[Moments | None] = []
     for p, m in zip(leaves, old, strict=True):
-        step, m = (jnp.zeros_like(p), None) if m is None else next(made)
-        steps.append(-step.astype(p.dtype))
+        end, m = (jnp.zeros_like(p), None) if m is None else next(made)
+        ends.append(end if in_place else -end.astype(p.dtype))
         new.append(m)
     treedef = jax.tree.structure(params)
-    return jax.tree.unflatten(treedef, steps), jax.tree.unflatten(treedef, new)
+    return jax.tree.unflatten(treedef, ends), jax.tree.unflatten(treedef, new)

@@ -10,6 +10,7 @@ from metarl.core.errors import check_positive
 from metarl.core.types import Key, PyTree, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates
 from metarl.optimizers.accumulators import init_accumulators
+from metarl.optimizers.in_place import TransformationWithApply, with_apply
 from metarl.optimizers.per_parameter import (
     TIMESCALES,
     PerParameterState,
@@ -58,7 +59,7 @@ def timed_mlp(
     rates: Rates,
     config: TimedMLPConfig,
     implementation: str | None,
-) -> optax.GradientTransformationExtraArgs:
+) -> TransformationWithApply:
     """Makes the transformation `g -> -step_mult o_0 exp(exp_mult o_1)`.
 
     `o` are the outputs of the network. Its inputs are the channels, each divided by its root mean
@@ -79,22 +80,27 @@ def timed_mlp(
     def init(params: PyTree) -> PerParameterState:
         return PerParameterState(jnp.zeros((), jnp.int32), init_accumulators(params, features))
 
-    def update(
-        updates: PyTree, state: PerParameterState, params: PyTree | None = None, **unused: object
+    def make(
+        in_place: bool,
+        grads: PyTree,
+        state: PerParameterState,
+        params: PyTree | None,
+        **unused: object,
     ) -> tuple[PyTree, PerParameterState]:
         del unused
         layers = fold_constants(network, time_features(state.iteration))
-        networks = [TensorNetwork(layers, config.step_mult)] * len(jax.tree.leaves(updates))
-        updates, moments = update_tree(
+        networks = [TensorNetwork(layers, config.step_mult)] * len(jax.tree.leaves(grads))
+        made, moments = update_tree(
             features,
             networks,
-            updates,
+            grads,
             params,
             state.moments,
             rates,
             config.exp_mult,
             implementation,
+            in_place=in_place,
         )
-        return updates, PerParameterState(optax.safe_increment(state.iteration), moments)
+        return made, PerParameterState(optax.safe_increment(state.iteration), moments)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return with_apply(init, make)

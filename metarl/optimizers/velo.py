@@ -18,6 +18,7 @@ import optax
 
 from metarl.core.types import Array, PyTree, Theta
 from metarl.optimizers.accumulators import init_accumulators, tensors
+from metarl.optimizers.in_place import TransformationWithApply, with_apply
 from metarl.optimizers.loss_features import (
     SHORTEST,
     LossBuffer,
@@ -68,7 +69,7 @@ def velo(
     config: VeLOConfig | None = None,
     num_steps: Steps | None = None,
     implementation: str | None = None,
-) -> optax.GradientTransformationExtraArgs:
+) -> TransformationWithApply:
     """Makes the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
 
     `o` are the outputs of a network of 30 channels, made for each tensor, as is the factor `f`; see
@@ -97,17 +98,18 @@ def velo(
         recurrent = start(theta["tensors"]["lstm"], rows)
         return VeLOState(jnp.zeros((), jnp.int32), moments, recurrent, init_loss_buffer())
 
-    def update(
-        updates: PyTree,
+    def make(
+        in_place: bool,
+        grads: PyTree,
         state: VeLOState,
-        params: PyTree | None = None,
+        params: PyTree | None,
         *,
         value: Array | None = None,
         **unused: Any,
     ) -> tuple[PyTree, VeLOState]:
         del unused
         losses = observe(state.losses, check_loss(NAME, value), rates)
-        _, leaves, moments = tensors(updates, params, state.moments)
+        _, leaves, moments = tensors(grads, params, state.moments)
         told = training_progress(state.iteration, steps), loss_features(losses, rates)
         known = [(p, m) for p, m in zip(leaves, moments, strict=True) if m is not None]
         networks, recurrent = tensor_networks(
@@ -117,22 +119,23 @@ def velo(
             [tensor_scale(p) for p, _ in known],
             state.tensors,
         )
-        made = iter(networks)
-        updates, new = update_tree(
+        own = iter(networks)
+        made, new = update_tree(
             VELO_FEATURES,
-            [NO_NETWORK if m is None else next(made) for m in moments],
-            updates,
+            [NO_NETWORK if m is None else next(own) for m in moments],
+            grads,
             params,
             state.moments,
             velo_rates(),
             EXPONENT,
             implementation,
+            in_place=in_place,
         )
         if config.bugged_lstm_state:
             recurrent = state.tensors
-        return updates, VeLOState(optax.safe_increment(state.iteration), new, recurrent, losses)
+        return made, VeLOState(optax.safe_increment(state.iteration), new, recurrent, losses)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return with_apply(init, make)
 
 
 def velo_inner(config: VeLOConfig | None = None) -> InnerOptimizer:

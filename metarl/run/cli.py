@@ -168,14 +168,21 @@ def _add_speed(verbs: argparse._SubParsersAction) -> None:
         "speed",
         help="time one update of optimizers beside Adam's",
         usage="metarl speed OPTIMIZER [OPTIMIZER ...] --family [N*]FAMILY [--family ...] "
-        "[--repeats N] [--json FILE]",
-        epilog="OPTIMIZER as of `metarl score`. FAMILY gives the network, such as "
-        "mlp/digits?width=1024&depth=2; 512*mlp/digits?width=32 is 512 networks in one call.",
+        "[--repeats N] [--in-place] [--json FILE]",
+        epilog="OPTIMIZER as of `metarl score`; or an architecture with random weights, such as "
+        "adafac_mlp_lopt?hidden=32; NAME@IMPLEMENTATION, such as lopt-digits@unfolded, takes that "
+        "implementation of its kernel. Floors: bytes:72 reads and writes so many bytes a "
+        "parameter, flops:3200 makes so many floating-point operations a parameter in square "
+        "matrix products. FAMILY gives the network, such as mlp/digits?width=1024&depth=2; "
+        "512*mlp/digits?width=32 is 512 networks in one call.",
         allow_abbrev=False,
     )
     speed.add_argument("optimizers", metavar="OPTIMIZER", nargs="+", help="what to time")
     speed.add_argument("--family", action="append", required=True, help="of tasks; repeatable")
     speed.add_argument("--repeats", type=int, default=9, help="updates timed of each (9)")
+    speed.add_argument(
+        "--in-place", action="store_true", help="write updates over parameters and state"
+    )
     speed.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
     speed.add_argument("--json", metavar="FILE", help="write the results there")
 

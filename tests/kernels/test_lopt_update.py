@@ -28,6 +28,9 @@ DECAYS = (0.9, 0.99, 0.999)
 RATES = Rates(*(np.float32([1 - d for d in ds]) for ds in (DECAYS, (0.999,), DECAYS)))
 CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
 
+EVERYWHERE = (*implementations(), "unfolded")
+"""The last one runs on every machine, but is not tried unasked."""
+
 
 def adafac(tensor, p, g):
     return numpy_lopt.normalised(numpy_lopt.adafac_channels(tensor, p, g))
@@ -127,13 +130,13 @@ def compare(case, spec, run):
             np.testing.assert_allclose(moments.row[member], tensor.full, **close)
 
 
-@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("implementation", EVERYWHERE)
 @pytest.mark.parametrize("spec", arg_specs.SMALL, ids=lambda spec: spec.name)
 def test_every_kind_of_call(spec, implementation):
     check("adafac, 4 wide", spec, implementation)
 
 
-@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("implementation", EVERYWHERE)
 @pytest.mark.parametrize("case", [name for name in CASES if name != "adafac, 4 wide"])
 @pytest.mark.parametrize("shape", [(5,), (6, 4), (3, 4, 2, 3)], ids=str)
 def test_every_feature_set(case, shape, implementation):
@@ -147,14 +150,6 @@ def test_the_reference_in_pieces(spec):
 
 def test_normalisers_in_pieces():
     check("celo2", arg_specs.ArgSpec("", (2, 83, 64)), "reference")
-
-
-def test_tiles_divide_and_fit():
-    for shape in [spec.shape for spec in arg_specs.VIT_BASE + arg_specs.GPT2_MEDIUM]:
-        tile = tiles.tile_shape(shape)
-        assert all(size % part == 0 for size, part in zip(shape, tile, strict=True))
-        assert np.prod(tile) <= max(tiles.TILE, shape[-1])
-        assert np.prod(tile) >= min(np.prod(shape), tiles.ROW)
 
 
 def test_of_equal_axes_the_later_is_larger():
@@ -180,11 +175,12 @@ def test_parameters_are_moved():
     np.testing.assert_allclose(moments.rms, tensor.v, rtol=2e-6)  # as there
 
 
-def test_another_implementation_is_an_error():
-    layers, p, g = draw(arg_specs.ArgSpec("", (2, 2)), "velo")
-    moments = init_moments((2, 2), 3, 1, 3)
-    with pytest.raises(ValueError, match=r"Unknown implementation 'palas'.*reference"):
-        lopt_update(VELO_FEATURES, layers, 1.0, p, g[0], moments, RATES, 0.1, "palas")
+@pytest.mark.parametrize(("implementation", "made"), [("unfolded", True), ("reference", False)])
+def test_only_the_unfolded_one_makes_an_array_of_all_channels(implementation, made):
+    case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (6, 4))
+    layers, p, g = draw(spec, case)
+    program = jax.make_jaxpr(one_step(case, spec, implementation))(layers, p, g[0], start(spec))
+    assert ("f32[6,4,28]" in str(program)) == made
 
 
 def test_a_network_of_other_inputs_is_an_error():
@@ -197,10 +193,9 @@ def test_a_network_of_other_inputs_is_an_error():
 @pytest.mark.parametrize("case", ["adafac, 32 wide", "adafac, 4 wide"])
 def test_gradients_reach_the_weights_as_finite_differences_say(monkeypatch, case):
     """Truncated backpropagation goes through the update; in float64 differences are sharp."""
-    monkeypatch.setattr(tiles, "UNTILED", 8)
-    monkeypatch.setattr(tiles, "TILE", 8)
+    monkeypatch.setattr(tiles, "CPU", tiles.Tiling(most=8, row=128, untiled=8, slack=8))
     spec = arg_specs.ArgSpec("", (12, 4))
-    assert tiles.tile_shape(spec.shape) == (2, 4)
+    assert tiles.tile_shape(spec.shape, tiles.tiling()) == (2, 4)
     (layers, p, g), run = draw(spec, case), one_step(case, spec, "reference")
     (kernel, bias), *rest = layers
 
@@ -216,17 +211,16 @@ def test_gradients_reach_the_weights_as_finite_differences_say(monkeypatch, case
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(jnp.float32(0)), difference, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [arg_specs.ArgSpec("", (384, 512)), arg_specs.ArgSpec("", (48, 64), (64,))],
+    ids=["one tensor", "population"],
+)
 @pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
-def test_no_array_of_all_channels_exists(case):
+def test_no_array_of_all_channels_exists(case, spec):
     """Temporaries of the compiled program stay below ten floats an element; channels are 28."""
-    spec = arg_specs.ArgSpec("", (384, 512))
     layers, p, g = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, draw(spec, case)))
-    feature_set, _, _, _, exponent = CASES[case]
-
-    def one(layers, p, g, moments):
-        return lopt_update(feature_set, layers, 0.5, p, g, moments, RATES, exponent, "reference")
-
-    moments = jax.eval_shape(lambda: init_moments(spec.shape, 3, 1, 3))
-    program = jax.jit(one).lower(layers, p, jax.eval_shape(lambda x: x[0], g), moments).compile()
-    analysis = program.memory_analysis()
-    assert analysis.temp_size_in_bytes <= 10 * 4 * np.prod(spec.shape)
+    moments = jax.eval_shape(lambda: start(spec))
+    given = layers, p, jax.eval_shape(lambda x: x[0], g), moments
+    program = jax.jit(one_step(case, spec, "reference")).lower(*given).compile()
+    assert program.memory_analysis().temp_size_in_bytes <= 10 * 4 * p.size

@@ -9,11 +9,14 @@ from metarl.kernels.lopt_update import (
     Call,
     Grouping,
     init_moments,
+    lopt_apply_many,
     lopt_update_many,
 )
 from metarl.kernels.lopt_update.arg_specs import ArgSpec
 from metarl.kernels.lopt_update.rows import Rows
 
+from tests.kernels.programs import equations
+from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import CASES, RATES, draw, expected
 
 pytestmark = pytest.mark.kernel
@@ -32,14 +35,14 @@ def drawn(case, own_networks, batch=()):
     return layers, scales, [t[1] for t in tensors], [t[2] * 10.0**-i for i, t in enumerate(tensors)]
 
 
-def updated(case, grouping, own_networks):
-    """`(layers, scales, parameters, gradients, moments) -> [(step, moments)]`."""
+def updated(case, grouping, own_networks, many=lopt_update_many):
+    """`(layers, scales, parameters, gradients, moments) -> [(step or parameter, moments)]`."""
 
     def run(layers, scales, ps, gs, moments):
         features, *_, exponent = CASES[case]
         layers = layers if own_networks else layers[:1] * len(ps)
         calls = map(Call, layers, scales, ps, gs, moments)
-        return lopt_update_many(features, list(calls), RATES, exponent, None, grouping)
+        return many(features, list(calls), RATES, exponent, None, grouping)
 
     return run
 
@@ -72,6 +75,36 @@ def test_each_tensor_moves_as_if_alone(case, own_networks):
         assert moments[i].row.shape == init_moments(shape, 3, 1, 3).row.shape
 
 
+def test_each_tensor_is_moved_in_its_own_dtype():
+    """Joined vectors may have several; what is stacked has one."""
+    dtypes = (jnp.float32, jnp.bfloat16, jnp.bfloat16, jnp.bfloat16)
+    layers, scales, ps, gs = drawn("velo", own_networks=True)
+    ps = [p.astype(dtype) for p, dtype in zip(ps, dtypes, strict=True)]
+    run = jax.jit(updated("velo", ROWS_OF_EIGHT, True, lopt_apply_many))
+    moments = [init_moments(shape, 3, 1, 3) for shape in SHAPES]
+    made = run(layers, scales, ps, [g[0] for g in gs], moments)
+    for i, (new, moved) in enumerate(made):
+        (step,), tensor = expected("velo", layers[i], ps[i], gs[i][:1])
+        step = step * scales[i] / 0.5
+        assert new.dtype == dtypes[i]
+        rounding = np.abs(np.float64(ps[i])) * jnp.finfo(dtypes[i]).eps
+        assert np.max(np.abs(step) / rounding) > 10
+        # fifty roundings, as above
+        atol = 3e-6 * max(np.abs(step).max(), scales[i])
+        assert_rounded_once(new, np.float64(ps[i]) - step, atol)
+        np.testing.assert_allclose(moved.rms, tensor.v, rtol=2e-6)
+
+
+def test_two_roundings_are_seen():
+    """Else the test above would not tell a step that was rounded first."""
+    rng = np.random.default_rng(0)
+    p, step = (np.float64(jnp.bfloat16(x)) for x in rng.normal(size=(2, 100)))
+    step = step * 0.3
+    assert_rounded_once(jnp.bfloat16(p - step), p - step, 0.0)
+    with pytest.raises(AssertionError, match="beyond a rounding"):
+        assert_rounded_once(jnp.bfloat16(p - np.float64(jnp.bfloat16(step))), p - step, 1e-5)
+
+
 def test_a_population_with_weights_of_its_own_and_gradients_through_it():
     """vmapped; and backwards, where what fills rows up must not turn into NaN."""
     case = "celo2, wide"  # its channels of an element that saw no gradient are infinite
@@ -102,35 +135,32 @@ def test_a_population_with_weights_of_its_own_and_gradients_through_it():
 def test_calls_are_shared():
     """Else nothing here would tell sharing from not sharing: equations count the calls."""
 
-    def exponentials(jaxpr):
-        inside = [x for eqn in jaxpr.eqns for x in eqn.params.values()]
-        own = sum(eqn.primitive.name == "exp" for eqn in jaxpr.eqns)
-        return own + sum(exponentials(x.jaxpr) for x in inside if hasattr(x, "jaxpr"))
-
-    def size(grouping):
+    def size(grouping, many=lopt_update_many):
         layers, scales, ps, gs = drawn("velo", own_networks=True)
         moments = [init_moments(shape, 3, 1, 3) for shape in SHAPES]
         arguments = layers, scales, ps, [g[0] for g in gs], moments
-        program = jax.make_jaxpr(updated("velo", grouping, True))(*arguments)
-        return exponentials(program.jaxpr)
+        program = jax.make_jaxpr(updated("velo", grouping, True, many))(*arguments)
+        return sum(eqn.primitive.name == "exp" for eqn in equations(program))
 
     assert size(ONE_BY_ONE) == len(SHAPES)
-    assert size(Grouping()) == 2
+    assert size(Grouping()) == size(Grouping(), lopt_apply_many) == 2
     assert size(Grouping(vector=18)) == 3
     assert size(Grouping(stacked=29)) == 3
 
 
-def test_no_tensors_are_no_updates():
-    assert lopt_update_many(CASES["velo"][0], [], RATES, 0.1) == []
+@pytest.mark.parametrize("many", [lopt_update_many, lopt_apply_many])
+def test_no_tensors_are_no_updates(many):
+    assert many(CASES["velo"][0], [], RATES, 0.1) == []
     with pytest.raises(ValueError, match="Unknown implementation 'palas'"):
-        lopt_update_many(CASES["velo"][0], [], RATES, 0.1, "palas")
+        many(CASES["velo"][0], [], RATES, 0.1, "palas")
 
 
-def test_a_network_of_other_inputs_is_an_error():
+@pytest.mark.parametrize("many", [lopt_update_many, lopt_apply_many])
+def test_a_network_of_other_inputs_is_an_error(many):
     layers, scales, ps, gs = drawn("velo", own_networks=False)
     call = Call(layers[0], scales[0], ps[0], gs[0][0], init_moments((), 3, 1, 3))
     with pytest.raises(ValueError, match="30 rows, there are 28 channels"):
-        lopt_update_many(CASES["adafac, 4 wide"][0], [call, call], RATES, 0.1)
+        many(CASES["adafac, 4 wide"][0], [call, call], RATES, 0.1)
 
 
 @pytest.mark.parametrize(("name", "least"), [("vector", 0), ("stacked", 0), ("row", 1)])

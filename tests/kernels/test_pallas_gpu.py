@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from jax.experimental import pallas as pl
 from metarl.kernels.lopt_update import (
+    Call,
     arg_specs,
     implementations,
     init_moments,
+    lopt_apply_many,
     lopt_update,
     pallas_gpu,
     reference,
@@ -21,8 +23,11 @@ from metarl.kernels.lopt_update.api import choose
 from metarl.kernels.lopt_update.arg_specs import ArgSpec
 from metarl.kernels.lopt_update.config import Blocks, KernelConfig
 from metarl.kernels.lopt_update.matrices import matrices
+from metarl.kernels.lopt_update.network import Layer
 
 from tests.kernels.cross_lowering import lowered_for_gpu
+from tests.kernels.programs import equations
+from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import CASES, RATES, compare, draw, expected, start
 
 pytestmark = pytest.mark.kernel
@@ -59,7 +64,7 @@ def one_step(case, spec, update):
     features, _, _, _, exponent = CASES[case]
 
     def run(layers, p, g, moments):
-        layers = [reference.Layer(*layer) for layer in layers]
+        layers = [Layer(*layer) for layer in layers]
         return update(features, layers, 0.5, p, g, moments, RATES, exponent)
 
     for _ in spec.batch:
@@ -111,15 +116,6 @@ def test_nothing_is_touched_beyond_the_edge(case):
     assert None not in masks["masked_load"] + masks["masked_swap"]
 
 
-def equations(program):
-    """All equations of a program, those of its parts included."""
-    for eqn in getattr(program, "jaxpr", program).eqns:
-        yield eqn
-        for part in eqn.params.values():
-            if hasattr(part, "jaxpr"):
-                yield from equations(part)
-
-
 def test_moments_are_written_in_place():
     spec = ArgSpec("", (8, 32))
     text = lowered(spec, "adafac, 4 wide", KernelConfig())
@@ -142,6 +138,37 @@ def test_parameters_are_moved_in_place():
     np.testing.assert_allclose(moments.rms, tensor.v, rtol=2e-6)
     config = KernelConfig(in_place=True)
     assert lowered(ArgSpec("", (8, 32)), case, config).count("output_operand_alias<") == 3
+
+
+def test_tensors_of_one_shape_are_moved_in_one_call(monkeypatch):
+    """As a user asks for it, but that the kernels run step by step."""
+    real, case, shape = pallas_gpu.lopt_update, "adafac, 4 wide", (3, 18)
+
+    def interpreted(*arguments, config):
+        return real(*arguments, config=replace(TINY, in_place=config.in_place))
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(pallas_gpu, "lopt_update", interpreted)
+    spec = ArgSpec("", shape, dtype="bfloat16")
+    layers = draw(spec, case)[0]
+    tensors = [draw(spec, case, seed)[1:] for seed in (1, 2)]
+
+    def run(layers, tensors, moments):
+        calls = [Call(layers, 0.5, p, g[0], moments) for p, g in tensors]
+        return lopt_apply_many(CASES[case][0], calls, RATES, CASES[case][-1], "pallas_gpu")
+
+    program = jax.jit(run, compiler_options=QUICK).trace(layers, tensors, start(spec))
+    kernels = [eqn for eqn in equations(program.jaxpr) if "grid_mapping" in eqn.params]
+    assert len(kernels) == 2
+    assert len(kernels[-1].params["input_output_aliases"]) == 3
+    made = program.lower().compile()(layers, tensors, start(spec))
+    for (p, g), (new, moments) in zip(tensors, made, strict=True):
+        want, tensor = expected(case, layers, p, g[:1])
+        assert new.dtype == jnp.bfloat16
+        # 3e-6 as in `compare`
+        atol = 3e-6 * max(np.abs(want).max(), 1.0)
+        assert_rounded_once(new, np.float64(p) - want[0], atol)
+        np.testing.assert_allclose(moments.rms, tensor.v, rtol=2e-6)
 
 
 def test_gradients_are_those_of_the_reference():

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from metarl import optimizers
-from metarl.optimizers.kernel_choices import kernel_choices
+from metarl.core.errors import ConfigError
+from metarl.optimizers.kernel_choices import kernel_choices, preferred_kernels
 
 
 def updates_of(tx):
@@ -41,3 +42,31 @@ def test_what_cannot_run_is_not_told():
     with kernel_choices() as choices, pytest.raises(ValueError, match="cannot run here"):
         updates_of(learned("pallas_gpu"))
     assert choices == {}
+
+
+@pytest.mark.parametrize(("preferred", "chosen"), [("unfolded", "unfolded"), (None, "reference")])
+def test_programs_traced_inside_take_what_is_preferred(preferred, chosen):
+    with kernel_choices() as choices, preferred_kernels(preferred):
+        updates_of(learned(None))
+    assert choices == {"lopt_update": chosen}
+
+
+def test_what_an_optimizer_names_is_not_overruled():
+    with kernel_choices() as choices, preferred_kernels("unfolded"):
+        updates_of(learned("reference"))
+    assert choices == {"lopt_update": "reference"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("unfoldet", "Did you mean 'unfolded'"), ("pallas_tpu", "cannot run here"), ("", "Permitted")],
+)
+def test_what_cannot_be_preferred_is_a_config_error(name, message, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    with pytest.raises(ConfigError, match=message), preferred_kernels(name):
+        raise AssertionError("this is never reached")
+
+
+def test_errors_of_the_programs_themselves_pass_through():
+    with pytest.raises(KeyError), preferred_kernels("unfolded"):
+        raise KeyError("of the program")

@@ -1,0 +1,46 @@
+"""The update as its formula reads, to be compared with: nobody is given it who does not ask.
+
+All channels of all elements are one array `[*shape, C]`, as in the code of others. What is the same
+for all elements is in the first layer's bias here too, so time is not among them.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from metarl.kernels.lopt_update.features import FeatureSet, ingredients
+from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
+from metarl.kernels.lopt_update.network import Layer
+
+Array = jax.Array
+
+
+def lopt_update(
+    features: FeatureSet,
+    layers: Sequence[Layer],
+    scale: Array | float,
+    parameter: Array,
+    gradient: Array,
+    moments: Moments,
+    rates: Rates,
+    exponent: float,
+) -> tuple[Array, Moments]:
+    """See `metarl.kernels.lopt_update.api.lopt_update`."""
+    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
+    if features.gradient_limit is not None:
+        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    moments = update_moments(moments, g, rates)
+    kinds = features.make(ingredients(features, p, g, moments))
+    spread = [jnp.broadcast_to(kind, (len(kind), *p.shape)) for kind in kinds]
+    units = jnp.moveaxis(jnp.concatenate(spread), 0, -1)
+    axes = tuple(range(p.ndim))
+    if features.normaliser_axes is not None:
+        axes = axes[max(p.ndim - features.normaliser_axes, 0) :]
+    mean = jnp.mean(units * units, axes, keepdims=True)
+    units = units * jax.lax.rsqrt(features.normaliser_eps + mean)
+    for i, layer in enumerate(layers):
+        units = jax.nn.relu(units) if i else units
+        units = jnp.dot(units, layer.kernel, precision=jax.lax.Precision.HIGHEST)
+        units = units + layer.bias.reshape(*[1] * p.ndim, -1)
+    step = units[..., 0] * jnp.exp(exponent * units[..., 1]) if exponent else units[..., 0]
+    return scale * step, moments

@@ -1,0 +1,44 @@
+"""Which implementation of the update is taken."""
+
+import jax
+import pytest
+from metarl.kernels.lopt_update import arg_specs, implementations, noted, preferring
+
+from tests.kernels.test_lopt_update import draw, one_step, start
+
+
+def chosen(implementation=None):
+    """Names that one traced call chose."""
+    case, spec = "velo", arg_specs.ArgSpec("", (2, 2))
+    layers, p, g = draw(spec, case)
+    with noted() as names:
+        jax.eval_shape(one_step(case, spec, implementation), layers, p, g[0], start(spec))
+    return names
+
+
+def test_a_preferred_implementation_is_taken_where_none_is_named():
+    assert chosen() == {implementations()[0]}
+    with preferring("unfolded"):
+        assert chosen() == {"unfolded"}
+        assert chosen("reference") == {"reference"}
+        with preferring("reference"):
+            assert chosen() == {"reference"}
+        assert chosen() == {"unfolded"}
+    assert chosen() == {implementations()[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("unfoldet", r"Unknown implementation 'unfoldet'.*unfolded"), ("pallas_tpu", "cannot run")],
+)
+def test_what_cannot_run_cannot_be_preferred(name, message, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    with preferring("unfolded"):
+        with pytest.raises(ValueError, match=message), preferring(name):
+            raise AssertionError("this is never reached")
+        assert chosen() == {"unfolded"}
+
+
+def test_another_implementation_is_an_error():
+    with pytest.raises(ValueError, match=r"Unknown implementation 'palas'.*reference"):
+        chosen("palas")
