@@ -184,19 +184,6 @@ def make_mesh(devices: int | None = None) -> Mesh:
     return Mesh(np.asarray(available[:count]), (POPULATION_AXIS,))
 
 
-def one_after_the_other(platform: str) -> dict[str, bool] | None:
-    """Compiler options by which a CPU runs operations in an order that keeps little in memory.
-
-    XLA's default there is to begin whatever can be begun, on several threads. Inner loops are long
-    scans of tiny operations: handing these to another thread costs more than it saves (a PPO
-    minibatch step took 172 us by default and 126 us so, on two cores).
-
-    Args:
-      platform: of the device, such as `cpu`; others need no option, hence None.
-    """
-    return {"xla_cpu_enable_concurrency_optimized_scheduler": False} if platform == "cpu" else None
-
-
 def on_mesh(
     function: Callable[..., PyTree], mesh: Mesh, donate: tuple[int, ...] = ()
 ) -> Callable[..., PyTree]:
@@ -205,5 +192,4 @@ def on_mesh(
     spread = jax.shard_map(
         function, mesh=mesh, in_specs=replicated, out_specs=replicated, check_vma=False
     )
-    options = one_after_the_other(mesh.devices.flat[0].platform)
-    return jax.jit(spread, donate_argnums=donate, compiler_options=options)
+    return jax.jit(spread, donate_argnums=donate)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metarl.core.mesh import one_after_the_other
 from metarl.core.types import PyTree
 
 
@@ -87,9 +86,8 @@ def in_place(tx: optax.GradientTransformation) -> Apply:
     memory is that of parameters, state and gradients, and of the tensors that are being worked on.
     What was given cannot be used again. The kernels of `lopt_update` write a parameter into its
     place themselves; of an optimizer that is wrapped (`optax.chain`, `optax.masked`), or does
-    something with what a kernel made, the updates are added. On CPU tensors are worked on one after
-    the other: less memory, but less speed on many cores. Not for use inside a program of your own:
-    one that donates gets the same of `TransformationWithApply.apply`.
+    something with what a kernel made, the updates are added. Inside a program of your own that
+    donates, `apply` of the transformation does the same.
 
     Args:
       tx: a transformation whose state has its final dtypes from the start.
@@ -103,8 +101,7 @@ def in_place(tx: optax.GradientTransformation) -> Apply:
       [0.5, 0.5]
     """
     full = TransformationWithApply(*optax.with_extra_args_support(tx))
-    options = one_after_the_other(jax.default_backend())
-    compiled: Apply = jax.jit(full.apply, donate_argnums=(0, 2), compiler_options=options)
+    compiled: Apply = jax.jit(full.apply, donate_argnums=(0, 2))
     return compiled
 
 

@@ -91,7 +91,8 @@ def hardware() -> str:
     """One line: what this program runs on."""
     found = describe()
     if found["platform"] == "cpu":
-        return f"{found['cores']} CPU cores ({platform.machine()})"
+        cores = found["cores"]
+        return f"{cores} CPU core{'s' if cores > 1 else ''} ({platform.machine()})"
     return f"{found['devices']} x {found['device_kind']}"
 
 

@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.errors import ConfigError
-from metarl.core.mesh import one_after_the_other
 from metarl.core.types import PyTree
 from metarl.evaluation.baselines import BASELINES, baseline
 from metarl.evaluation.optimizer_trial import OptimizerContender
-from metarl.optimizers import TransformationWithApply
+from metarl.optimizers import in_place
 from metarl.optimizers.kernel_choices import kernel_choices, preferred_kernels
 from metarl.optimizers.parameters import describe
 from metarl.optimizers.protocol import UpdateContext
@@ -111,10 +110,7 @@ def entrant(name: str) -> Entrant:
 def compiled(work: Work) -> Timed:
     """Compiles a program and runs it once; arrays that are overwritten are given away."""
     before = time.perf_counter()
-    jitted = jax.jit(work.step)
-    if work.in_place:  # as `metarl.optimizers.in_place` compiles
-        options = one_after_the_other(jax.default_backend())
-        jitted = jax.jit(work.step, donate_argnums=0, compiler_options=options)
+    jitted = jax.jit(work.step, donate_argnums=(0,) if work.in_place else ())
     program = jitted.lower(work.moving, work.given).compile()
     compile_seconds = time.perf_counter() - before
     memory: Any = program.memory_analysis()
@@ -182,7 +178,7 @@ def _updated(
         params, state = moving
         tx = optimizer.transformation(theta, describe(params), _NUM_STEPS)
         if networks.in_place:
-            return TransformationWithApply(*tx).apply(params, grads, state, **told)
+            return in_place(tx)(params, grads, state, **told)
         updates, state = tx.update(grads, state, params, **told)
         return optax.apply_updates(params, updates), state
 

@@ -79,7 +79,7 @@ def test_a_failure_is_told_and_recorded(folder, asked, capsys):
     (claim,) = load_claims(folder)
     (measured,) = claim.measured
     assert (measured.status, measured.value, measured.seeds) == ("failed", 100.0, 5)
-    assert re.fullmatch(r"\d+ CPU cores \(\w+\)", measured.hardware)
+    assert re.fullmatch(r"(1 CPU core|\d+ CPU cores) \(\w+\)", measured.hardware)
     assert {"jax", "python", "metarl"} <= set(measured.versions)
     assert cli.main(["claims", "list"]) == 0
     assert "failed" in capsys.readouterr().out
