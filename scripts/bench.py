@@ -6,7 +6,7 @@ PPO on CartPole-v1 (4 environments x 128 steps, 4 epochs x 4 minibatches, 64-64 
 one seed and of eight, one generation of the default `lpo` experiment, and, where an environment
 with rejax is named (see peer_rejax.py), rejax's PPO in the same shape. The floor is the time that
 the gradient steps' matrix products would take at the best rate that one device reaches here.
-Outer steps of update rules; one update of learned optimizers (see bench_optimizers.py).
+Outer steps of update rules; one update of learned optimizers, as `metarl speed` times it.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from metarl.run import devices
 
 devices.prepare()
 
-import bench_optimizers  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -34,7 +33,7 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh  # noqa: E402
 from metarl.inner.ppo import PPO  # noqa: E402
 from metarl.inner.ppo_config import PPOConfig  # noqa: E402
 from metarl.inner.scores import MeanReturnLoss  # noqa: E402
-from metarl.run import experiments  # noqa: E402
+from metarl.run import cli, experiments, speed  # noqa: E402
 from metarl.run.build import RunConfig, build  # noqa: E402
 from metarl.run.lpg_config import TrainUpdateRuleConfig  # noqa: E402
 from metarl.tasks.environments import FixedTask  # noqa: E402
@@ -181,6 +180,20 @@ def show_update_rules(report: dict[str, Any]) -> None:
         )
 
 
+def show_optimizers(report: dict[str, Any]) -> None:
+    """One update beside Adam's, the formula unfolded, and floors, on one network and on many."""
+    learned = ["mlp_lopt", "adafac_mlp_lopt?hidden=4", "adafac_mlp_lopt?hidden=32"]
+    entrants = [*learned, *(f"{name}@unfolded" for name in learned), "flops:3200", "bytes:72"]
+    for family in ("mlp/digits?width=1024&depth=2", "512*mlp/digits?width=32"):
+        options, _ = cli.parse(["speed", *entrants, "--family", family])
+        for result in speed.speeds(options, []):
+            print(f"{family}:\n{speed.described(result)}", flush=True)
+            report[family] = {
+                name: {"run_seconds": statistics.median(seconds)}
+                for name, seconds in result.scores.items()
+            }
+
+
 def peer(python: str) -> dict[str, Any]:
     """rejax in its own environment."""
     script = Path(__file__).with_name("peer_rejax.py")
@@ -201,7 +214,7 @@ def main() -> None:
     if options.only in (None, "update-rules"):
         show_update_rules(report)
     if options.only in (None, "optimizers"):
-        bench_optimizers.show(report, timed, best_rate())
+        show_optimizers(report)
     report["peak_memory_mb"] = devices.peak_memory_mb()
     print(f"peak memory of this process: {report['peak_memory_mb']:.0f} MB")
     if options.json:

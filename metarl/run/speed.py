@@ -28,21 +28,24 @@ def command(options: argparse.Namespace, overrides: list[str]) -> int:
     check_folder("--json", options.json)
     results = []
     for result in speeds(options, overrides):
-        adam = np.median(result.scores[REFERENCE])
-        print(describe_result(result))
-        for name, seconds in result.scores.items():
-            ratio = np.median(seconds) / adam
-            compiled_in = result.settings["compile_seconds"][name]
-            needed = result.further[BYTES][name][0, 0]
-            print(
-                f"  {name}: {ratio:.1f} times Adam, compiled in {compiled_in:.1f} s, "
-                f"{needed:.1f} bytes a parameter",
-                flush=True,
-            )
+        print(f"{describe_result(result)}\n{described(result)}", flush=True)
         results.append(result)
         if options.json:
             save_results(options.json, results)
     return 0
+
+
+def described(result: EnvironmentResult) -> str:
+    """A line for everyone who was timed."""
+    lines = []
+    adam = np.median(result.scores[REFERENCE])
+    for name, seconds in result.scores.items():
+        lines.append(
+            f"  {name}: {np.median(seconds) / adam:.1f} times Adam, "
+            f"compiled in {result.settings['compile_seconds'][name]:.1f} s, "
+            f"{result.further[BYTES][name][0, 0]:.1f} bytes a parameter"
+        )
+    return "\n".join(lines)
 
 
 def speeds(options: argparse.Namespace, overrides: list[str]) -> Iterator[EnvironmentResult]:
