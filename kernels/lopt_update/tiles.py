@@ -129,7 +129,7 @@ def _mapped(
         return function(*treedef.unflatten(given))
 
     varying = [x for x, own_one in zip(leaves, has, strict=True) if own_one]
-    return jax.lax.map(members, varying, batch_size=together)
+    return jax.lax.map(members, varying, batch_size=together if together > 1 else None)
 
 
 def partial_means(
