@@ -28,7 +28,13 @@ from metarl.optimizers.adafac_mlp_lopt import FEATURES as ADAFAC
 from metarl.optimizers.celo2 import FEATURES as CELO2
 from metarl.optimizers.velo_network import VELO_FEATURES as VELO
 
-KERNELS = ("pallas_gpu", "pallas_gpu_tf32x3", "pallas_gpu_tf32", "pallas_gpu_bfloat16")
+KERNELS = (
+    "pallas_gpu",
+    "pallas_gpu_tf32x3",
+    "pallas_gpu_bfloat16x3",
+    "pallas_gpu_tf32",
+    "pallas_gpu_bfloat16",
+)
 NETWORKS: dict[str, tuple[FeatureSet, Sequence[int], float]] = {
     "adafac 4": (ADAFAC, (28, 4, 4, 2), 1e-3),
     "adafac 32": (ADAFAC, (28, 32, 32, 2), 1e-3),

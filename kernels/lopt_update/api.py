@@ -64,6 +64,7 @@ _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "pallas_gpu": _on_gpu(jax.lax.Precision.HIGHEST),  # no GPU has run it yet
         "pallas_gpu_tf32x3": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3),
         "pallas_gpu_tf32": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32),
+        "pallas_gpu_bfloat16x3": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
         "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
         "reference": Implementation(partial(_plain, reference.lopt_update)),

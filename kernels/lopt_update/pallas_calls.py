@@ -7,18 +7,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from metarl.kernels.lopt_update.config import Blocks, KernelConfig
+from metarl.kernels.lopt_update.config import KernelConfig, Size
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.matrices import Matrices
 from metarl.kernels.lopt_update.network import UNROLLED_WIDTH
-from metarl.kernels.lopt_update.pallas_network import Network, padded, products, unrolled
-from metarl.kernels.lopt_update.pallas_tile import Inputs, Place, Tile, look, varying_channels
+from metarl.kernels.lopt_update.pallas_network import (
+    Network,
+    held_network,
+    padded,
+    products,
+    unrolled,
+)
+from metarl.kernels.lopt_update.pallas_tile import (
+    Inputs,
+    Place,
+    Tile,
+    held_inputs,
+    look,
+    varying_channels,
+)
 from metarl.kernels.lopt_update.reference import moved
 
 Array = jax.Array
-
-Size = tuple[int, int]
-"""Rows and columns of a tile."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +37,14 @@ class Device:
 
     Attributes:
       tile: class of the tiles.
-      compiler_params: of the compiler, for tiles of such blocks.
+      compiler_params: of the compiler, for such blocks and the size they have.
       products: whether wide networks are matrix products; else they are spelt out like narrow ones.
       scalars: memory from which single numbers are read and to which they are written; None = that
         of everything else.
     """
 
     tile: type[Tile]
-    compiler_params: Callable[[Blocks], Any]
+    compiler_params: Callable[[Any, Size], Any]
     products: bool
     scalars: Any = None
 
@@ -53,16 +63,25 @@ def mean_squares(
 ) -> Array:
     """Averages the squares of the C channels that vary over elements, of each matrix, `[B, C]`.
 
-    A program writes the sums of its tile; XLA adds the tiles up, always in the same order.
+    A program writes the sums of its block; XLA adds the blocks up, always in the same order.
     """
-    size = config.unrolled.tile(layout.rows, layout.columns)
+    size = config.unrolled.size(layout)
     count = sum(place.channels for place in places)
 
     def kernel(refs: Inputs, sums: Any) -> None:
-        tile = device.tile(layout, size)
-        for i, x in enumerate(varying_channels(features, places, look(features, refs, tile))):
-            mask = tile.mask(x.shape, 1)
-            sums[0, i] = jnp.sum(x * x if mask is None else jnp.where(mask, x * x, 0.0))
+        block = device.tile(layout, size)
+        held = held_inputs(refs, block)
+
+        def add(tile: Tile, totals: list[Array]) -> list[Array]:
+            channels = varying_channels(features, places, look(features, held, tile))
+            return [
+                tile.multiply_add(*pair) for pair in zip(channels, channels, totals, strict=True)
+            ]
+
+        totals = block.over(add, [block.zeros(refs.gradient)] * count)
+        mask = block.mask(block.shape, 1)
+        for i, total in enumerate(totals):
+            sums[0, i] = jnp.sum(total if mask is None else jnp.where(mask, total, 0.0))
 
     grid = _grid(layout, size)
     sums = pl.pallas_call(
@@ -71,7 +90,7 @@ def mean_squares(
         grid=grid,
         in_specs=(_input_specs(device, inputs, size),),
         out_specs=device.spec((None, None, None, 1, count), lambda j, i, b: (b, i, j, 0, 0)),
-        compiler_params=device.compiler_params(config.unrolled),
+        compiler_params=device.compiler_params(config.unrolled, size),
         interpret=config.interpret,
         name="lopt_update_statistics",
     )(inputs)
@@ -96,25 +115,31 @@ def steps(
     """
     narrow = network.kernel.shape[-1] <= UNROLLED_WIDTH
     blocks = config.unrolled if narrow else config.products
-    size = blocks.tile(layout.rows, layout.columns)
+    size = blocks.size(layout)
     spelt_out = narrow or not device.products
     network = network if spelt_out else padded(network)
 
     def kernel(refs: Inputs, network: Network, step: Any, momenta: Any, rms: Any) -> None:
-        tile = device.tile(layout, size)
-        seen = look(features, refs, tile)
-        for k, part in enumerate(seen):
-            tile.store(momenta, k, part.momenta)
-        if seen[0].rms is not None:
-            tile.store(rms, 0, seen[0].rms)
-        channels = varying_channels(features, places, seen)
-        if spelt_out:
-            made = unrolled(network, tile, channels, exponent)
-        else:
-            made = products(network, tile, channels, exponent, config.precision)
-        if config.in_place:
-            made = moved(seen[0].parameter[None], made).astype(step.dtype)
-        tile.store(step, 0, made)
+        block = device.tile(layout, size)
+        held, weights = held_inputs(refs, block), held_network(network, block, spelt_out)
+
+        def one(tile: Tile, nothing: tuple[()]) -> tuple[()]:
+            seen = look(features, held, tile)
+            for k, part in enumerate(seen):
+                tile.store(momenta, k, part.momenta)
+            if seen[0].rms is not None:
+                tile.store(rms, 0, seen[0].rms)
+            channels = varying_channels(features, places, seen)
+            if spelt_out:
+                made = unrolled(weights, tile, channels, exponent)
+            else:
+                made = products(weights, tile, channels, exponent, config.precision)
+            if config.in_place:
+                made = moved(seen[0].parameter[None], made).astype(step.dtype)
+            tile.store(step, 0, made)
+            return nothing
+
+        block.over(one, ())
 
     dtype = inputs.parameter.dtype if config.in_place else jnp.float32
     shape = jax.ShapeDtypeStruct(inputs.parameter.shape, dtype)
@@ -137,7 +162,7 @@ def steps(
         ),
         out_specs=jax.tree.map(lambda x: _tiles(x, size, 1), outputs),
         input_output_aliases=in_place,
-        compiler_params=device.compiler_params(blocks),
+        compiler_params=device.compiler_params(blocks, size),
         interpret=config.interpret,
         name="lopt_update_steps",
     )(*arguments)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update.config import LEAST_COLUMNS, Precision, power_of_two
 from metarl.kernels.lopt_update.network import Layer
-from metarl.kernels.lopt_update.pallas_tile import Tile
+from metarl.kernels.lopt_update.pallas_tile import Held, Tile
 
 Array = jax.Array
 
@@ -29,18 +29,35 @@ class Network(NamedTuple):
     layers: list[Layer]
 
 
+def held_network(network: Network, block: Tile, spelt_out: bool) -> Network:
+    """Loads what all tiles of a block share; the numbers of one spelt out are too many to hold."""
+    if spelt_out:
+        return network._replace(columns=block.hold(network.columns))
+    *hidden, last = network.layers
+    ends = Layer(
+        Held([last.kernel[k] for k in range(last.kernel.shape[0])]),
+        Held([last.bias[0, k] for k in range(last.bias.shape[1])]),
+    )
+    return Network(
+        network.rows,
+        Held([block.load_units(network.columns)]),
+        network.kernel[...],
+        [*(Layer(layer.kernel[...], layer.bias[...]) for layer in hidden), ends],
+    )
+
+
 def unrolled(network: Network, tile: Tile, channels: Sequence[Array], exponent: float) -> Array:
     """Makes the steps of a tile, unit by unit; everything `[1, rows, columns]`."""
     units = []
     for j in range(network.kernel.shape[1]):
         unit = tile.load(network.rows, j) + tile.load(network.columns, j)
         for i, channel in enumerate(channels):
-            unit = unit + network.kernel[i, j] * channel
+            unit = tile.multiply_add(channel, network.kernel[i, j], unit)
         units.append(unit)
     *hidden, last = network.layers
     for layer in hidden:
-        units = _outputs(layer, units, layer.kernel.shape[1])
-    return _step(_outputs(last, units, 2 if exponent else 1), exponent)
+        units = _outputs(tile, layer, units, layer.kernel.shape[1])
+    return _step(_outputs(tile, last, units, 2 if exponent else 1), exponent)
 
 
 def products(
@@ -52,21 +69,46 @@ def products(
 ) -> Array:
     """Makes the steps of a tile by matrix products with units last, `[elements, H]`.
 
-    The network is one made by `padded`.
+    The network is one made by `padded`, and held.
     """
-    product = partial(jnp.dot, precision=precision, preferred_element_type=jnp.float32)
+    product = partial(_product, precision)
     shape = channels[0].shape
-    added = tile.load_units(network.rows) + tile.load_units(network.columns)
-    units = product(_stacked(channels, network.kernel.shape[0]), network.kernel[...])
-    units = units + added.reshape(units.shape)
+    added = tile.load_units(network.rows) + network.columns[0]
+    added = added.reshape(-1, added.shape[-1])
+    units = product(_stacked(channels, network.kernel.shape[0]), network.kernel, added)
     for layer in network.layers[:-1]:
-        units = product(jax.nn.relu(units), layer.kernel[...]) + layer.bias[...]
+        bias = jnp.broadcast_to(layer.bias, (len(units), layer.bias.shape[1]))
+        units = product(jax.nn.relu(units), layer.kernel, bias)
     last, units = network.layers[-1], jax.nn.relu(units)
     outputs = [
-        jnp.sum(units * last.kernel[k][None], 1).reshape(shape) + last.bias[0, k]
+        jnp.sum(units * last.kernel[k][None], 1).reshape(shape) + last.bias[k]
         for k in range(2 if exponent else 1)
     ]
     return _step(outputs, exponent)
+
+
+def _product(precision: Precision, x: Array, kernel: Array, added: Array) -> Array:
+    """Multiplies `[elements, in]` with `[in, out]` and adds, in float32 or as bfloat16 products.
+
+    jax's own three passes of bfloat16 mend what infinities become, which costs as much as the rest.
+    """
+    preset, dot = jax.lax.DotAlgorithmPreset, partial(jnp.dot, preferred_element_type=jnp.float32)
+    if precision == preset.BF16_BF16_F32:
+        return added + dot(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+    if precision == preset.BF16_BF16_F32_X3:
+        (high, low), (kernel_high, kernel_low) = _halves(x), _halves(kernel)
+        return ((added + dot(low, kernel_high)) + dot(high, kernel_low)) + dot(high, kernel_high)
+    return added + dot(x, kernel, precision=precision)
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """Splits float32 into two bfloat16, whose sum has 16 bits of it.
+
+    The first is cut off and not rounded: a GPU does that, and packs pairs, with plain instructions.
+    """
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0xFFFF0000)
+    high = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    return high.astype(jnp.bfloat16), (x - high).astype(jnp.bfloat16)
 
 
 def padded(network: Network) -> Network:
@@ -84,14 +126,14 @@ def padded(network: Network) -> Network:
     )
 
 
-def _outputs(layer: Layer, units: Sequence[Array], count: int) -> list[Array]:
+def _outputs(tile: Tile, layer: Layer, units: Sequence[Array], count: int) -> list[Array]:
     """Rectifies units and makes the first `count` outputs of a layer, from one weight at a time."""
     units = [jax.nn.relu(unit) for unit in units]
     sums = []
     for j in range(count):
         total = layer.bias[0, j]
         for i, unit in enumerate(units):
-            total = total + layer.kernel[i, j] * unit
+            total = tile.multiply_add(unit, layer.kernel[i, j], total)
         sums.append(total)
     return sums
 

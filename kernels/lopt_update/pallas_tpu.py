@@ -13,17 +13,17 @@ from typing import Any
 import jax
 from jax.experimental.pallas import tpu
 from metarl.kernels.lopt_update import pallas_update
-from metarl.kernels.lopt_update.config import Blocks, KernelConfig
+from metarl.kernels.lopt_update.config import KernelConfig, Tiles
 from metarl.kernels.lopt_update.moments import Moments
 from metarl.kernels.lopt_update.pallas_calls import Device
 from metarl.kernels.lopt_update.pallas_tile import Tile
 
 Array = jax.Array
 
-CONFIG = KernelConfig(Blocks(8192, 512, least=(8, 128)), Blocks(2048, 256, least=(8, 128)))
+CONFIG = KernelConfig(Tiles(8192, 512), Tiles(2048, 256))
 """Tiles of whole registers of 8 x 128; not tuned."""
 
-TPU = Device(Tile, lambda blocks: None, products=False, scalars=tpu.SMEM)
+TPU = Device(Tile, lambda blocks, size: None, products=False, scalars=tpu.SMEM)
 """What Mosaic needs."""
 
 

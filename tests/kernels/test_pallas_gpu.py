@@ -21,8 +21,8 @@ from metarl.kernels.lopt_update import (
 )
 from metarl.kernels.lopt_update.api import choose
 from metarl.kernels.lopt_update.arg_specs import ArgSpec
-from metarl.kernels.lopt_update.config import Blocks, KernelConfig
-from metarl.kernels.lopt_update.matrices import matrices
+from metarl.kernels.lopt_update.config import KernelConfig, Strips, Tiles
+from metarl.kernels.lopt_update.matrices import Matrices, matrices
 from metarl.kernels.lopt_update.network import Layer
 
 from tests.kernels.cross_lowering import lowered_for_gpu
@@ -32,8 +32,9 @@ from tests.kernels.test_lopt_update import CASES, RATES, compare, draw, expected
 
 pytestmark = pytest.mark.kernel
 
-TINY = KernelConfig(Blocks(32, 16), Blocks(32, 16), interpret=True)
-"""Tiles of 2 x 16: small tensors have several, and at the edges they stick out."""
+SMALL = Strips(16, rows=(2, 2))
+TINY = KernelConfig(SMALL, SMALL, interpret=True)
+"""Strips of 2 x 16: small tensors have several, and at the edges they stick out."""
 
 QUICK = {"xla_backend_optimization_level": 0}
 """Kernels run step by step are long programs, which need not be fast."""
@@ -103,17 +104,34 @@ def test_nothing_is_touched_beyond_the_edge(case):
     program = jax.make_jaxpr(one_step(case, spec, update))(layers, p, g[0], start(spec))
     kernels = [eqn.params["jaxpr"] for eqn in equations(program) if "grid_mapping" in eqn.params]
     assert len(kernels) == 2
-    masks = {"masked_load": [], "masked_swap": []}
-    for eqn in (eqn for kernel in kernels for eqn in kernel.eqns):
+    masks, unmasked = {"masked_load": [], "masked_swap": []}, set()
+    for eqn in (eqn for kernel in kernels for eqn in equations(kernel)):
         if eqn.primitive.name == "masked_load":
             _, _, mask, _ = jax.tree.unflatten(eqn.params["args_tree"], eqn.invars)
             masks["masked_load"].append(mask)
         elif eqn.primitive.name == "masked_swap":
             _, _, _, mask = jax.tree.unflatten(eqn.params["args_tree"], eqn.invars)
             masks["masked_swap"].append(mask)
+        elif eqn.primitive.name == "get":
+            unmasked.add(eqn.outvars[0].aval.shape)
+    assert unmasked
+    assert (1, 1, 16) not in unmasked
     assert len(masks["masked_swap"]) == 5  # three momenta, a mean square, a step
     assert len(masks["masked_load"]) > 2 * 6  # those, p and g, in both kernels, and factors
     assert None not in masks["masked_load"] + masks["masked_swap"]
+
+
+def test_rows_beyond_the_edge_are_not_visited():
+    layout = Matrices((5, 16), (0, 1))
+
+    def kernel(visits):
+        strip = pallas_gpu.Strip(layout, (2, 16))
+        visits[0] = strip.over(lambda _, count: count + 1, 0)
+
+    out = {"out_specs": pl.BlockSpec((1,), lambda j, i: i)}
+    shape = jax.ShapeDtypeStruct((3,), jnp.int32)
+    visits = pl.pallas_call(kernel, shape, grid=(1, 3), interpret=True, **out)()
+    assert visits.tolist() == [2, 2, 1]
 
 
 def test_moments_are_written_in_place():
@@ -216,20 +234,40 @@ def test_a_tensor_laid_out_as_matrices_and_back():
     np.testing.assert_array_equal(layout.back(laid), x)
 
 
-def test_tiles_are_powers_of_two_that_reach():
-    for rows in (1, 2, 5, 64, 1000):
-        for columns in (2, 16, 17, 300):
-            tall, wide = Blocks(512, 128).tile(rows, columns)
-            assert 16 <= tall * wide <= max(512, 16)
+@pytest.mark.parametrize("batch", [1, 40])
+def test_strips_are_powers_of_two_that_cover_a_matrix_and_hardly_more(batch):
+    strips = Strips(512)
+    for rows in (2, 5, 64, 1000, 70_000, 1_000_000):
+        for columns in (2, 16, 17, 300, 768, 2304):
+            tall, wide = strips.size(Matrices((batch, rows, columns), (0, 1, 2)))
             assert tall & (tall - 1) == wide & (wide - 1) == 0
+            assert 16 <= wide <= 512
             assert tall < 2 * rows
-            assert wide <= 128
+            assert -(-rows // tall) <= 65535  # programs along the second axis of a grid
+            across = -(-columns // wide)
+            assert across * wide < max(columns / (1 - strips.waste), columns + 64)
+            assert 1 <= strips.warps_of(wide) * 32 <= max(wide // 4, 32)
+
+
+def test_a_large_matrix_has_long_strips_and_a_small_one_fills_the_gpu():
+    strips = Strips(512)
+    assert strips.size(Matrices((50257, 1024), (0, 1))) == (32, 512)
+    tall, wide = strips.size(Matrices((768, 768), (0, 1)))
+    assert tall == 4
+    assert 768 // tall * 768 // wide * strips.warps_of(wide) > 132 * 4
 
 
 @pytest.mark.parametrize("size", [0, 8, 24])
-def test_other_sizes_of_tiles_are_errors(size):
-    with pytest.raises(ValueError, match=f"elements is {size}. Permitted: powers of two"):
-        Blocks(size, 16)
+def test_other_sizes_of_strips_are_errors(size):
+    with pytest.raises(ValueError, match=f"columns is {size}. Permitted: powers of two from 16"):
+        Strips(size)
+    with pytest.raises(ValueError, match=f"elements is {size}. Permitted: powers of two from 16"):
+        Tiles(size, 16)
+
+
+def test_strips_of_other_heights_are_errors():
+    with pytest.raises(ValueError, match=r"fewest is 3\. Permitted: powers of two from 1"):
+        Strips(16, rows=(3, 8))
 
 
 def test_without_a_gpu_the_reference_runs_and_a_kernel_is_an_error():
@@ -282,14 +320,30 @@ def test_real_calls_are_lowered(case, spec):
     assert lowered(spec, case, KernelConfig()).count("@__gpu$xla.gpu.triton") == 2
 
 
+@pytest.mark.parametrize(
+    ("passes", "bits"), [("BF16_BF16_F32", 8), ("BF16_BF16_F32_X3", 16)], ids=lambda x: str(x)
+)
+def test_products_of_bfloat16_are_as_exact_as_their_bits(passes, bits):
+    case, spec = "adafac, 32 wide", ArgSpec("", (5, 19))
+    layers, p, g = draw(spec, case)
+    config = replace(TINY, precision=jax.lax.DotAlgorithmPreset[passes])
+    run = one_step(case, spec, partial(pallas_gpu.lopt_update, config=config))
+    step, _ = jax.jit(run, compiler_options=QUICK)(layers, p, g[0], start(spec))
+    want = expected(case, layers, p, g[:1])[0][0]
+    error = np.abs(step - want).max() / np.abs(want).max()
+    # Two layers and an exponential of 0.3 times the output: a few times the rounding of one product
+    assert 2.0**-bits / 16 < error < 4 * 2.0**-bits
+
+
 def test_every_precision_is_lowered_to_a_program_of_its_own():
     presets = jax.lax.DotAlgorithmPreset
     precisions = [
         jax.lax.Precision.HIGHEST,
         presets.TF32_TF32_F32_X3,
         presets.TF32_TF32_F32,
+        presets.BF16_BF16_F32_X3,
         presets.BF16_BF16_F32,
     ]
     spec, case = ArgSpec("", (64, 64)), "adafac, 32 wide"
     texts = {lowered(spec, case, KernelConfig(precision=precision)) for precision in precisions}
-    assert len(texts) == 4
+    assert len(texts) == 5

@@ -9,7 +9,8 @@ import pytest
 from metarl.kernels.lopt_update import arg_specs, implementations, pallas_tpu
 from metarl.kernels.lopt_update.api import choose
 from metarl.kernels.lopt_update.arg_specs import ArgSpec
-from metarl.kernels.lopt_update.config import Blocks, KernelConfig
+from metarl.kernels.lopt_update.config import KernelConfig, Tiles
+from metarl.kernels.lopt_update.matrices import Matrices
 
 from tests.kernels.cross_lowering import lowered_for_tpu
 from tests.kernels.test_lopt_update import CASES, compare, start
@@ -17,7 +18,8 @@ from tests.kernels.test_pallas_gpu import QUICK, one_step
 
 pytestmark = pytest.mark.kernel
 
-TINY = KernelConfig(Blocks(32, 16), Blocks(32, 16), interpret=True)
+SMALL = Tiles(32, 16, least=(1, 16))
+TINY = KernelConfig(SMALL, SMALL, interpret=True)
 """Tiles of 2 x 16: small tensors have several, and at the edges they stick out into NaN."""
 
 CALLS = [
@@ -38,7 +40,7 @@ def test_tiles_are_whole_registers():
     for blocks in (pallas_tpu.CONFIG.unrolled, pallas_tpu.CONFIG.products):
         for rows in (2, 9, 70, 50257):
             for columns in (2, 61, 1024):
-                tall, wide = blocks.tile(rows, columns)
+                tall, wide = blocks.size(Matrices((rows, columns), (0, 1)))
                 assert tall % 8 == wide % 128 == 0
                 assert tall * wide <= blocks.elements
 
