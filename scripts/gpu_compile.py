@@ -10,14 +10,16 @@ Each update of a matrix of ViT-B's becomes machine code, of which it prints, for
 registers and spilled bytes of a thread, and instructions an element: in the loop over rows, and in
 all. A multiprocessor begins 128 a cycle, so instructions have a least time too (*issue*), beside
 that of the 72 bytes a parameter (*memory*, at 4.3 TB/s): estimates, not measurements. Then the
-memory that whole programs need. It ends with an error if a kernel spills, exchanges data between
-threads in a loop in which no matrix product asks for it, or a program in place needs more than
-parameters, gradients, moments and one update.
+memory that a whole network's update needs, and how many programs the GPU starts for it. It ends
+with an error if a kernel spills, exchanges data between threads in a loop in which no matrix
+product asks for it, or a program in place needs more than parameters, gradients, moments and one
+update.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -117,6 +119,12 @@ def bytes_a_parameter(program: Any, model: Model) -> float:
     return (needed + memory.temp_size_in_bytes - memory.alias_size_in_bytes) / model.size
 
 
+def launches(program: Any) -> int:
+    """Programs of the GPU that one update starts, one after the other."""
+    _, entry = program.as_text().split("ENTRY", 1)
+    return len(re.findall(r"= .* (?:fusion|custom-call|copy)\(", entry))
+
+
 def strips(name: str) -> dict[str, Size]:
     """Rows and columns of the strips of a network's kernels, for the matrix."""
     config, layout = KernelConfig(), matrices(MATRIX.shapes[0])
@@ -171,15 +179,18 @@ def main() -> None:
         for kernel in found:
             if kernel.spilled or (kernel.barriers and not (products and "steps" in kernel.name)):
                 wrong.append(f"{name}: {kernel}")
-    memory = {}
+    memory, starts = {}, {}
     for name in [name for name in NETWORKS if wanted(name)]:
         program = compiled(lambda name=name: learned(name, KERNELS[0], True, VIT))
         memory[name] = bytes_a_parameter(program, VIT)
-        print(f"{name}, ViT-B in place: {memory[name]:.2f} bytes a parameter", flush=True)
+        starts[name] = launches(program)
+        print(f"{name}, ViT-B in place: {memory[name]:.2f} bytes a parameter, ", end="")
+        print(f"{starts[name]} launches for {len(VIT.shapes)} tensors", flush=True)
         if memory[name] > MOST_BYTES:
             wrong.append(f"{name}: {memory[name]:.2f} bytes a parameter")
     if options.json:
         report = {"jax": jax.__version__, "kernels": rows, "bytes_a_parameter": memory}
+        report["launches"] = starts
         Path(options.json).write_text(json.dumps(report, indent=1))
     shutil.rmtree(DUMP, ignore_errors=True)
     if wrong:

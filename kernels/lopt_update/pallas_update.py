@@ -117,6 +117,8 @@ def _first_layer(
 ) -> tuple[list[Place], Array, Array, Array]:
     """Takes out of the first layer what can be known before the elements.
 
+    Products are spelt out, because they are thin: XLA would launch several programs for each.
+
     Returns:
       Kinds of channels that vary over elements; their rows of the kernel, `[C, H]`; what the bias
       and other channels add along rows, `[H, B, rows, 1]`, and along columns, `[H, B, 1, columns]`.
@@ -138,8 +140,8 @@ def _first_layer(
         means = jnp.mean(channels * channels, axes, keepdims=True)
         channels = channels * jax.lax.rsqrt(features.normaliser_eps + means)
         side = 0 if channels.shape[3] == 1 else 1
-        product = jnp.einsum("ch,c...->h...", kernel, channels, precision="highest")
-        sums[side] = sums[side] + product
+        for weights, channel in zip(kernel, channels, strict=True):
+            sums[side] = sums[side] + weights.reshape(-1, 1, 1, 1) * channel[None]
     return places, jnp.concatenate(kernels), sums[0], sums[1]
 
 
