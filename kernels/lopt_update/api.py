@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-from metarl.kernels.lopt_update import reference, unfolded
+from metarl.kernels.lopt_update import cpu_blocks, reference, unfolded
 from metarl.kernels.lopt_update.config import KernelConfig, Precision
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.moments import Moments, Rates
@@ -55,6 +55,10 @@ def _pallas_tpu(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
     return pallas_tpu.lopt_update(*arguments, config=config)
 
 
+def _cpu_blocks(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
+    return cpu_blocks.lopt_update(*arguments, in_place=in_place)
+
+
 def _on_gpu(precision: Precision) -> Implementation:
     return Implementation(partial(_pallas_gpu, precision), "gpu", unasked=False)
 
@@ -66,6 +70,7 @@ _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "pallas_gpu_tf32": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
         "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
+        "cpu_blocks": Implementation(_cpu_blocks, "cpu"),
         "reference": Implementation(partial(_plain, reference.lopt_update)),
         "unfolded": Implementation(partial(_plain, unfolded.lopt_update), unasked=False),
     }

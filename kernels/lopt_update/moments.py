@@ -108,16 +108,27 @@ def update_moments(moments: Moments, gradient: Array, rates: Rates) -> Moments:
     square = gradient * gradient
     momenta = _average(rates.momenta, moments.momenta, gradient)
     rms = None if moments.rms is None else _average(rates.rms, moments.rms, square)
-    row, col = moments.row, moments.col
-    if row is not None:
-        axes = factored_axes(gradient.shape)
-        if axes is None or col is None:
-            row = _average(rates.factored, row, square + SQUARE_EPS)
-        else:
-            d1, d0 = axes
-            row = _average(rates.factored, row, jnp.mean(square, d0) + SQUARE_EPS)
-            col = _average(rates.factored, col, jnp.mean(square, d1) + SQUARE_EPS)
-    return Moments(momenta, rms, row, col)
+    moments = Moments(momenta, rms, moments.row, moments.col)
+    if moments.row is None:
+        return moments
+    axes = factored_axes(gradient.shape)
+    if axes is None:
+        return moments._replace(row=_average(rates.factored, moments.row, square + SQUARE_EPS))
+    d1, d0 = axes
+    return move_factored(moments, jnp.mean(square, d0), jnp.mean(square, d1), rates)
+
+
+def move_factored(moments: Moments, over_d0: Array, over_d1: Array, rates: Rates) -> Moments:
+    """Moves the averages of a tensor with two factored axes, if there are any.
+
+    Args:
+      over_d0, over_d1: mean squares of the gradient over either axis.
+    """
+    if moments.row is None or moments.col is None:
+        return moments
+    row = _average(rates.factored, moments.row, over_d0 + SQUARE_EPS)
+    col = _average(rates.factored, moments.col, over_d1 + SQUARE_EPS)
+    return moments._replace(row=row, col=col)
 
 
 def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:

@@ -29,12 +29,18 @@ def lopt_update(
     exponent: float,
 ) -> tuple[Array, Moments]:
     """See `metarl.kernels.lopt_update.api.lopt_update`."""
-    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
-    if features.gradient_limit is not None:
-        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    p, g = parameter.astype(jnp.float32), clipped(features, gradient)
     moments = update_moments(moments, g, rates)
     seen = ingredients(features, p, g, moments)
     return steps(*fold(features, layers, exponent, seen), seen) * scale, moments
+
+
+def clipped(features: FeatureSet, gradient: Array) -> Array:
+    """Clips a gradient to the features' limit; float32."""
+    g = gradient.astype(jnp.float32)
+    if features.gradient_limit is None:
+        return g
+    return jnp.clip(g, -features.gradient_limit, features.gradient_limit)
 
 
 def moved(parameter: Array, step: Array) -> Array:

@@ -1,0 +1,181 @@
+"""Loops over the blocks of one tensor: what is made on the way is a block's, and stays in cache.
+
+A block's moments and channels are made twice: once to be squared, once for the network.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from metarl.kernels.lopt_update.cuts import Cuts, cuts
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients
+from metarl.kernels.lopt_update.moments import (
+    Factors,
+    Moments,
+    Rates,
+    factored_axes,
+    update_moments,
+)
+from metarl.kernels.lopt_update.network import Design, Weights, is_spelt_out, of_tiles
+from metarl.kernels.lopt_update.reference import clipped, moved
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How tensors are cut.
+
+    Attributes:
+      whole: tensors of up to this many elements are not.
+      summed: most elements of a block whose squares are summed.
+      unrolled: most of one to which a network is applied that is spelt out.
+      products: most of one for matrix products. 32 units of 1024 elements take 128 kB, which the
+        cache holds; what a row adds to them is added faster if there is only one.
+      least: how many blocks there are at least. XLA begins all tensors at once, so a block of each
+        exists: sums of 16 channels in 32 blocks are 2 bytes a parameter.
+    """
+
+    whole: int = 4096
+    summed: int = 4096
+    unrolled: int = 8192
+    products: int = 1024
+    least: int = 32
+
+
+SIZES = Sizes()
+
+
+class Source(NamedTuple):
+    """What a tensor's moments and channels are made of, or those of a block.
+
+    Attributes:
+      parameter, gradient: `[*shape]`, as they were given.
+      momenta, rms: before they are moved.
+      factors: of averages over rows and columns that have been.
+    """
+
+    parameter: Array
+    gradient: Array
+    momenta: Array
+    rms: Array | None
+    factors: Factors | None
+
+
+def square_means(features: FeatureSet, gradient: Array) -> tuple[Array, Array]:
+    """Averages the square of a gradient over its axis d0, and over d1; see `factored_axes`."""
+    shape, axes = gradient.shape, factored_axes(gradient.shape)
+    assert axes is not None, "a vector has no rows and columns"
+    d1, d0 = axes
+    blocks = _blocks(shape, SIZES.summed)
+
+    def add(index: Array, sums: list[Array]) -> list[Array]:
+        starts = blocks.starts(index)
+        g = clipped(features, blocks.cut(gradient, starts))
+        square = _chosen(blocks.fresh(index), g * g, 0.0)
+        parts = [jnp.sum(square, axis, keepdims=True) for axis in (d0, d1)]
+        pairs = zip(sums, parts, strict=True)
+        return [blocks.put(x, blocks.cut(x, starts) + part, starts) for x, part in pairs]
+
+    start = [jnp.zeros((*shape[:d], 1, *shape[d + 1 :]), jnp.float32) for d in (d0, d1)]
+    over_d0, over_d1 = jax.lax.fori_loop(0, blocks.number, add, start)
+    return jnp.squeeze(over_d0, d0) / shape[d0], jnp.squeeze(over_d1, d1) / shape[d1]
+
+
+def channel_means(
+    features: FeatureSet,
+    rates: Rates,
+    source: Source,
+    squares: Callable[[Ingredients], list[Array]],
+) -> Array:
+    """Averages squares of channels over a tensor, `[C, 1, ...]`.
+
+    Blocks are added up element by element, so that every sum has few terms.
+    """
+    shape = source.gradient.shape
+    blocks = _blocks(shape, SIZES.summed)
+
+    def made(index: Array) -> list[Array]:
+        own = _seen(features, rates, _cut(blocks, source, blocks.starts(index)))
+        return [_chosen(blocks.fresh(index), part, 0.0) for part in squares(own)]
+
+    def add(index: Array, sums: list[Array]) -> list[Array]:
+        return [x + part for x, part in zip(sums, made(index), strict=True)]
+
+    start = [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(made, jnp.int32(0))]
+    sums = jax.lax.fori_loop(0, blocks.number, add, start)
+    axes = tuple(range(1, 1 + len(shape)))
+    return jnp.concatenate([jnp.sum(x, axes, keepdims=True) for x in sums]) / prod(shape)
+
+
+def ends_and_moments(
+    features: FeatureSet,
+    rates: Rates,
+    source: Source,
+    network: tuple[Design, Weights],
+    scale: Array,
+    in_place: bool,
+) -> tuple[Array, Array, Array | None]:
+    """Makes steps, or the moved parameter in its place, and moves momenta and mean squares.
+
+    Each has its place in what the loop carries. Nothing is copied as long as it is plain that all
+    reading of a block comes before the writing: in the order in which it is written down here, the
+    moments are made anew to be written, from where an index says that is known after the parameter.
+    """
+    weights = network[1]
+    wide = not is_spelt_out(weights)
+    blocks = _blocks(source.gradient.shape, SIZES.products if wide else SIZES.unrolled, wide)
+    apply = of_tiles(*network)
+
+    def write(index: Array, held: tuple[Array, Array, Array | None]) -> Any:
+        end, momenta, rms = held
+        starts, fresh = blocks.starts(index), blocks.fresh(index)
+        now = source._replace(momenta=momenta, rms=rms)
+        part = _cut(blocks, now._replace(parameter=end) if in_place else now, starts)
+        own = _seen(features, rates, part)
+        made = apply((own, *_cut(blocks, (weights.scales, weights.rest), starts))) * scale
+        if in_place:
+            made = _chosen(fresh, moved(part.parameter, made), part.parameter)
+        end = blocks.put(end, made, starts)
+        starts = _after(end, starts)
+        part = _cut(blocks, now, starts)
+        own = _seen(features, rates, part)
+        momenta = blocks.put(momenta, _chosen(fresh, own.momenta, part.momenta), starts)
+        if rms is not None:
+            rms = blocks.put(rms, _chosen(fresh, own.rms, part.rms), starts)
+        return end, momenta, rms
+
+    start = source.parameter if in_place else jnp.zeros(source.gradient.shape, jnp.float32)
+    return jax.lax.fori_loop(0, blocks.number, write, (start, source.momenta, source.rms))
+
+
+def _blocks(shape: tuple[int, ...], most: int, any_number: bool = False) -> Cuts:
+    return cuts(shape, most if any_number else max(min(most, prod(shape) // SIZES.least), 1))
+
+
+def _cut(blocks: Cuts, tree: Any, starts: list[Array]) -> Any:
+    return jax.tree.map(lambda x: blocks.cut(x, starts), tree)
+
+
+def _seen(features: FeatureSet, rates: Rates, part: Source) -> Ingredients:
+    """Moves the moments of a block, and gathers what its channels are made of."""
+    g = clipped(features, part.gradient)
+    new = update_moments(Moments(part.momenta, part.rms, None, None), g, rates)
+    row_scale = None if part.factors is None else part.factors.row_scale
+    p = part.parameter.astype(jnp.float32)
+    return Ingredients(g, p, new.momenta, new.rms, part.factors, row_scale)
+
+
+def _chosen(fresh: Array | None, new: Array, old: Array | float) -> Array:
+    """The new values of elements that no block before had."""
+    return new if fresh is None else jnp.where(fresh, new, old)
+
+
+def _after(written: Array, starts: list[Array]) -> list[Array]:
+    """The same places, known only when `written` is; a zero that XLA does not see through."""
+    first = jax.lax.dynamic_slice(written, starts, (1,) * written.ndim).reshape(())
+    zero = jnp.clip(first.astype(jnp.int32), 0, 0)
+    return [start + zero for start in starts]
