@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update import cpu_loops, reference
 from metarl.kernels.lopt_update.features import FeatureSet, ingredients
-from metarl.kernels.lopt_update.moments import Moments, Rates, move_factored
+from metarl.kernels.lopt_update.moments import Moments, Rates, finite, move_factored
 from metarl.kernels.lopt_update.network import Layer
 from metarl.kernels.lopt_update.tiles import in_turn
 
@@ -72,7 +72,7 @@ def _in_blocks(
         means = cpu_loops.square_means(features, gradient)
         moments = move_factored(moments, *means, rates)
     # momenta and mean squares are old here; of what is made of them, only shapes are used
-    p, g = parameter.astype(jnp.float32), reference.clipped(features, gradient)
+    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
     seen = ingredients(features, p, g, moments)
     source = cpu_loops.Source(parameter, gradient, moments.momenta, moments.rms, seen.factors)
 
@@ -133,10 +133,18 @@ def _backward(
 
 
 def _reference(
-    features: FeatureSet, exponent: float, in_place: bool, *arguments: Any
+    features: FeatureSet,
+    exponent: float,
+    in_place: bool,
+    layers: Sequence[Layer],
+    scale: Array,
+    parameter: Array,
+    gradient: Array,
+    *others: Any,
 ) -> tuple[Array, Moments]:
+    arguments = (layers, scale, parameter, finite(gradient), *others)
     step, moments = reference.lopt_update(features, *arguments, exponent)
-    return (reference.moved(arguments[2], step) if in_place else step), moments
+    return (reference.moved(parameter, step) if in_place else step), moments
 
 
 _update.defvjp(_forward, _backward)

@@ -18,6 +18,10 @@ FACTOR_EPS = 1e-9
 """Least argument of the root in a factor, and added to the mean of the rows."""
 
 
+GRADIENT_LIMIT = 1e6
+"""Channels hold squares of gradients and are squared: beyond this their sums leave float32."""
+
+
 class Rates(NamedTuple):
     """Rate of every running average, one minus its decay; rate r remembers about 1 / r steps.
 
@@ -148,6 +152,12 @@ def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:
     row, col = jnp.expand_dims(moments.row, 1 + d0), jnp.expand_dims(moments.col, 1 + d1)
     mean = jnp.mean(row, 1 + d1, keepdims=True)
     return Factors(row, col, safe_rsqrt(row / (mean + FACTOR_EPS)), safe_rsqrt(col))
+
+
+def finite(gradient: Array) -> Array:
+    """A gradient in float32: zero where it is not finite, at most `GRADIENT_LIMIT`."""
+    g = gradient.astype(jnp.float32)
+    return jnp.clip(jnp.where(jnp.isfinite(g), g, 0.0), -GRADIENT_LIMIT, GRADIENT_LIMIT)
 
 
 def safe_rsqrt(x: Array) -> Array:
