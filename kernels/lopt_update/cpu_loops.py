@@ -139,8 +139,8 @@ def ends_and_moments(
         own = _seen(features, rates, part)
         made = apply((own, *_cut(blocks, (weights.scales, weights.rest), starts))) * scale
         if in_place:
-            made = _chosen(fresh, moved(part.parameter, made), part.parameter)
-        end = blocks.put(end, made, starts)
+            made = moved(part.parameter, made)
+        end = blocks.put(end, _chosen(fresh, made, blocks.cut(end, starts)), starts)
         starts = _after(end, starts)
         part = _cut(blocks, now, starts)
         own = _seen(features, rates, part)
