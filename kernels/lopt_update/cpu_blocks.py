@@ -80,10 +80,8 @@ def _in_blocks(
         return cpu_loops.channel_means(features, rates, source, squares)
 
     network = reference.fold(features, layers, exponent, seen, means_of)
-    end, momenta, rms = cpu_loops.ends_and_moments(
-        features, rates, source, network, scale, in_place
-    )
-    return end, moments._replace(momenta=momenta, rms=rms)
+    made = cpu_loops.ends_and_moments(features, rates, source, network, scale, in_place)
+    return made.parameter, moments._replace(momenta=made.momenta, rms=made.rms)
 
 
 def _members_in_place(function: Any) -> Any:

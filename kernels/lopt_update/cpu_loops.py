@@ -66,6 +66,19 @@ class Source(NamedTuple):
     factors: Factors | None
 
 
+class Written(NamedTuple):
+    """What the last loop writes.
+
+    Attributes:
+      parameter: moved; or, not in place, its step.
+      momenta, rms: moved.
+    """
+
+    parameter: Array
+    momenta: Array
+    rms: Array | None
+
+
 def square_means(features: FeatureSet, gradient: Array) -> tuple[Array, Array]:
     """Averages the square of a gradient over its axis d0, and over d1; see `factored_axes`."""
     shape, axes = gradient.shape, factored_axes(gradient.shape)
@@ -119,38 +132,41 @@ def ends_and_moments(
     network: tuple[Design, Weights],
     scale: Array,
     in_place: bool,
-) -> tuple[Array, Array, Array | None]:
+) -> Written:
     """Makes steps, or the moved parameter in its place, and moves momenta and mean squares.
 
-    Each has its place in what the loop carries. Nothing is copied as long as it is plain that all
-    reading of a block comes before the writing: in the order in which it is written down here, the
-    moments are made anew to be written, from where an index says that is known after the parameter.
+    In place each overwrites what it was made of. XLA copies nothing as long as it is plain that all
+    reading of a block comes before the writing: so the moments are made anew to be written, from
+    where an index says that is known after the parameter.
     """
     weights = network[1]
     wide = not is_spelt_out(weights)
     blocks = _blocks(source.gradient.shape, SIZES.products if wide else SIZES.unrolled, wide)
     apply = of_tiles(*network)
 
-    def write(index: Array, held: tuple[Array, Array, Array | None]) -> Any:
-        end, momenta, rms = held
-        starts, fresh = blocks.starts(index), blocks.fresh(index)
-        now = source._replace(momenta=momenta, rms=rms)
-        part = _cut(blocks, now._replace(parameter=end) if in_place else now, starts)
-        own = _seen(features, rates, part)
-        made = apply((own, *_cut(blocks, (weights.scales, weights.rest), starts))) * scale
-        if in_place:
-            made = moved(part.parameter, made)
-        end = blocks.put(end, _chosen(fresh, made, blocks.cut(end, starts)), starts)
-        starts = _after(end, starts)
-        part = _cut(blocks, now, starts)
-        own = _seen(features, rates, part)
-        momenta = blocks.put(momenta, _chosen(fresh, own.momenta, part.momenta), starts)
-        if rms is not None:
-            rms = blocks.put(rms, _chosen(fresh, own.rms, part.rms), starts)
-        return end, momenta, rms
+    def own_and_old(held: Written, starts: list[Array]) -> tuple[Ingredients, Source]:
+        part = _cut(blocks, source._replace(**held._asdict()) if in_place else source, starts)
+        return _seen(features, rates, part), part
 
-    start = source.parameter if in_place else jnp.zeros(source.gradient.shape, jnp.float32)
-    return jax.lax.fori_loop(0, blocks.number, write, (start, source.momenta, source.rms))
+    def write(index: Array, held: Written) -> Written:
+        starts, fresh = blocks.starts(index), blocks.fresh(index) if in_place else None
+        own, old = own_and_old(held, starts)
+        end = apply((own, *_cut(blocks, (weights.scales, weights.rest), starts))) * scale
+        if in_place:
+            end = _chosen(fresh, moved(old.parameter, end), old.parameter)
+        end = blocks.put(held.parameter, end, starts)
+        if in_place:
+            starts = _after(end, starts)
+            own, old = own_and_old(held, starts)
+        momenta = blocks.put(held.momenta, _chosen(fresh, own.momenta, old.momenta), starts)
+        if held.rms is None or own.rms is None or old.rms is None:
+            return Written(end, momenta, None)
+        return Written(end, momenta, blocks.put(held.rms, _chosen(fresh, own.rms, old.rms), starts))
+
+    start = Written(source.parameter, source.momenta, source.rms)
+    if not in_place:
+        start = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), start)
+    return jax.lax.fori_loop(0, blocks.number, write, start)
 
 
 def _blocks(shape: tuple[int, ...], most: int, any_number: bool = False) -> Cuts:
