@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from metarl.kernels.lopt_update import cpu_loops, reference
 from metarl.kernels.lopt_update.features import FeatureSet, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, finite, move_factored
-from metarl.kernels.lopt_update.network import Layer
+from metarl.kernels.lopt_update.network import Layer, is_spelt_out
 from metarl.kernels.lopt_update.tiles import in_turn
 
 Array = jax.Array
@@ -80,7 +80,11 @@ def _in_blocks(
         return cpu_loops.channel_means(features, rates, source, squares)
 
     network = reference.fold(features, layers, exponent, seen, means_of)
-    made = cpu_loops.ends_and_moments(features, rates, source, network, scale, in_place)
+    given = (features, rates, source, network, scale)
+    if is_spelt_out(network[1]) and not in_place:
+        made = cpu_loops.all_at_once(*given)
+    else:
+        made = cpu_loops.block_by_block(*given, in_place)
     return made.parameter, moments._replace(momenta=made.momenta, rms=made.rms)
 
 

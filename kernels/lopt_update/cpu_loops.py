@@ -67,7 +67,7 @@ class Source(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What the last loop writes.
+    """What is made of a tensor.
 
     Attributes:
       parameter: moved; or, not in place, its step.
@@ -125,7 +125,24 @@ def channel_means(
     return jnp.concatenate([jnp.sum(x, axes, keepdims=True) for x in sums]) / prod(shape)
 
 
-def ends_and_moments(
+def all_at_once(
+    features: FeatureSet,
+    rates: Rates,
+    source: Source,
+    network: tuple[Design, Weights],
+    scale: Array,
+) -> Written:
+    """Makes steps and moves moments without blocks.
+
+    A network that is spelt out is one loop of XLA's own, which it shares out to several cores.
+    """
+    weights = network[1]
+    own = _seen(features, rates, source)
+    step = of_tiles(*network)((own, weights.scales, weights.rest)) * scale
+    return Written(step, own.momenta, own.rms)
+
+
+def block_by_block(
     features: FeatureSet,
     rates: Rates,
     source: Source,

@@ -80,7 +80,7 @@ def test_blocks_of_primes_are_neither_small_nor_everything():
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide", "velo"])
+@pytest.mark.parametrize("case", ["adafac, 32 wide", "velo"])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_blocks_against_float64(spec, case):
     assert cpu_blocks.cut(CASES[case][0], spec.shape)
@@ -117,8 +117,11 @@ def test_a_parameter_is_rounded_once():
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("batch", [(), (2,)], ids=["alone", "vmapped"])
-@pytest.mark.parametrize("update", [lopt_update, lopt_apply])
+@pytest.mark.parametrize(
+    ("update", "batch"),
+    [(lopt_update, ()), (lopt_apply, (2,))],
+    ids=["alone", "in place, vmapped"],
+)
 def test_derivatives_are_the_reference_s(update, batch):
     case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (7, 5), batch)
     layers, p, g = draw(spec, case)
@@ -206,7 +209,9 @@ def test_a_population_in_place_is_not_copied():
     assert 24 <= needed <= 28.3
 
 
-def test_otherwise_only_results_are_new():
-    needed, temporary = memory_of("adafac, 4 wide", arg_specs.ArgSpec("", (512, 512)), False)
-    assert temporary <= 4.3
-    assert needed <= 24 + 20 + 4.3
+@pytest.mark.parametrize(("case", "floats"), [("adafac, 4 wide", 2), ("adafac, 32 wide", 1)])
+def test_otherwise_only_results_are_new(case, floats):
+    """But for the root of the mean square, where the network is spelt out, and blocks."""
+    needed, temporary = memory_of(case, arg_specs.ArgSpec("", (512, 512)), in_place=False)
+    assert temporary <= 4 * floats + 0.3
+    assert needed <= 24 + 20 + 4 * floats + 0.6  # averages over rows and columns, twice
