@@ -18,6 +18,7 @@ from metarl.kernels.lopt_update.many import (
     lopt_update_many,
 )
 from metarl.kernels.lopt_update.moments import (
+    GRADIENT_LIMIT,
     Moments,
     Rates,
     factored_axes,
@@ -26,6 +27,7 @@ from metarl.kernels.lopt_update.moments import (
 )
 
 __all__ = [
+    "GRADIENT_LIMIT",
     "NAMES",
     "ONE_BY_ONE",
     "Call",

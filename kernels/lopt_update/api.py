@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-from metarl.kernels.lopt_update import reference, unfolded
+from metarl.kernels.lopt_update import cpu_blocks, reference, unfolded
 from metarl.kernels.lopt_update.config import KernelConfig, Precision
 from metarl.kernels.lopt_update.features import FeatureSet
-from metarl.kernels.lopt_update.moments import Moments, Rates
+from metarl.kernels.lopt_update.moments import Moments, Rates, finite
 from metarl.kernels.lopt_update.network import Layer
 
 Array = jax.Array
@@ -27,11 +27,13 @@ class Implementation(NamedTuple):
       backend: that jax must have; None = any.
       unasked: whether it is tried when none is named: it must be as exact as the reference, and
         have been compared with it on the hardware that it is for.
+      makes_finite: whether it deals itself with numbers of a gradient that are not finite or huge.
     """
 
     run: Callable[..., tuple[Array, Moments]]
     backend: str | None = None
     unasked: bool = True
+    makes_finite: bool = False
 
 
 def _plain(
@@ -55,6 +57,10 @@ def _pallas_tpu(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
     return pallas_tpu.lopt_update(*arguments, config=config)
 
 
+def _cpu_blocks(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
+    return cpu_blocks.lopt_update(*arguments, in_place=in_place)
+
+
 def _on_gpu(precision: Precision) -> Implementation:
     return Implementation(partial(_pallas_gpu, precision), "gpu", unasked=False)
 
@@ -67,6 +73,7 @@ _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "pallas_gpu_bfloat16x3": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
         "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
+        "cpu_blocks": Implementation(_cpu_blocks, "cpu", makes_finite=True),
         "reference": Implementation(partial(_plain, reference.lopt_update)),
         "unfolded": Implementation(partial(_plain, unfolded.lopt_update), unasked=False),
     }
@@ -141,7 +148,8 @@ def lopt_update(
       layers: kernel `[in, out]` and bias `[out]` of each layer. What is the same for all elements
         is in the bias of the first.
       scale: of the step, a scalar.
-      parameter, gradient: `[*shape]`, any floating dtype, at least one element.
+      parameter, gradient: `[*shape]`, any floating dtype, at least one element. A number of the
+        gradient that is not finite counts as zero, one beyond `GRADIENT_LIMIT` as that.
       moments: from `init_moments`.
       rates: of the moments.
       exponent: how much the second output counts; 0 = it is not computed.
@@ -186,11 +194,17 @@ def _run(
     in_place: bool,
     features: FeatureSet,
     layers: Sequence[tuple[Array, Array]],
+    scale: Array | float,
+    parameter: Array,
+    gradient: Array,
     *others: Any,
 ) -> tuple[Array, Moments]:
     check_layers(features, layers)
     named = [Layer(*layer) for layer in layers]
-    return _IMPLEMENTATIONS[choose(implementation)].run(in_place, features, named, *others)
+    way = _IMPLEMENTATIONS[choose(implementation)]
+    if not way.makes_finite:
+        gradient = finite(gradient)
+    return way.run(in_place, features, named, scale, parameter, gradient, *others)
 
 
 def check_layers(features: FeatureSet, layers: Sequence[tuple[Array, Array]]) -> None:

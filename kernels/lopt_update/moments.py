@@ -18,6 +18,10 @@ FACTOR_EPS = 1e-9
 """Least argument of the root in a factor, and added to the mean of the rows."""
 
 
+GRADIENT_LIMIT = 1e6
+"""Channels hold squares of gradients and are squared: beyond this their sums leave float32."""
+
+
 class Rates(NamedTuple):
     """Rate of every running average, one minus its decay; rate r remembers about 1 / r steps.
 
@@ -108,16 +112,27 @@ def update_moments(moments: Moments, gradient: Array, rates: Rates) -> Moments:
     square = gradient * gradient
     momenta = _average(rates.momenta, moments.momenta, gradient)
     rms = None if moments.rms is None else _average(rates.rms, moments.rms, square)
-    row, col = moments.row, moments.col
-    if row is not None:
-        axes = factored_axes(gradient.shape)
-        if axes is None or col is None:
-            row = _average(rates.factored, row, square + SQUARE_EPS)
-        else:
-            d1, d0 = axes
-            row = _average(rates.factored, row, jnp.mean(square, d0) + SQUARE_EPS)
-            col = _average(rates.factored, col, jnp.mean(square, d1) + SQUARE_EPS)
-    return Moments(momenta, rms, row, col)
+    moments = Moments(momenta, rms, moments.row, moments.col)
+    if moments.row is None:
+        return moments
+    axes = factored_axes(gradient.shape)
+    if axes is None:
+        return moments._replace(row=_average(rates.factored, moments.row, square + SQUARE_EPS))
+    d1, d0 = axes
+    return move_factored(moments, jnp.mean(square, d0), jnp.mean(square, d1), rates)
+
+
+def move_factored(moments: Moments, over_d0: Array, over_d1: Array, rates: Rates) -> Moments:
+    """Moves the averages of a tensor with two factored axes, if there are any.
+
+    Args:
+      over_d0, over_d1: mean squares of the gradient over either axis.
+    """
+    if moments.row is None or moments.col is None:
+        return moments
+    row = _average(rates.factored, moments.row, over_d0 + SQUARE_EPS)
+    col = _average(rates.factored, moments.col, over_d1 + SQUARE_EPS)
+    return moments._replace(row=row, col=col)
 
 
 def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:
@@ -137,6 +152,12 @@ def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:
     row, col = jnp.expand_dims(moments.row, 1 + d0), jnp.expand_dims(moments.col, 1 + d1)
     mean = jnp.mean(row, 1 + d1, keepdims=True)
     return Factors(row, col, safe_rsqrt(row / (mean + FACTOR_EPS)), safe_rsqrt(col))
+
+
+def finite(gradient: Array) -> Array:
+    """A gradient in float32: zero where it is not finite, at most `GRADIENT_LIMIT`."""
+    g = gradient.astype(jnp.float32)
+    return jnp.clip(jnp.where(jnp.isfinite(g), g, 0.0), -GRADIENT_LIMIT, GRADIENT_LIMIT)
 
 
 def safe_rsqrt(x: Array) -> Array:

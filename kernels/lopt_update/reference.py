@@ -5,7 +5,7 @@ that vary only along rows or columns pass the first layer before they are spread
 no array of all channels of all elements ever exists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import jax
@@ -29,12 +29,18 @@ def lopt_update(
     exponent: float,
 ) -> tuple[Array, Moments]:
     """See `metarl.kernels.lopt_update.api.lopt_update`."""
-    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
-    if features.gradient_limit is not None:
-        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    p, g = parameter.astype(jnp.float32), clipped(features, gradient)
     moments = update_moments(moments, g, rates)
     seen = ingredients(features, p, g, moments)
     return steps(*fold(features, layers, exponent, seen), seen) * scale, moments
+
+
+def clipped(features: FeatureSet, gradient: Array) -> Array:
+    """Clips a gradient to the features' limit; float32."""
+    g = gradient.astype(jnp.float32)
+    if features.gradient_limit is None:
+        return g
+    return jnp.clip(g, -features.gradient_limit, features.gradient_limit)
 
 
 def moved(parameter: Array, step: Array) -> Array:
@@ -43,9 +49,17 @@ def moved(parameter: Array, step: Array) -> Array:
 
 
 def fold(
-    features: FeatureSet, layers: Sequence[Layer], exponent: float, seen: Ingredients
+    features: FeatureSet,
+    layers: Sequence[Layer],
+    exponent: float,
+    seen: Ingredients,
+    averages: Callable[..., Array] = partial_means,
 ) -> tuple[Design, Weights]:
-    """Takes out of the first layer all that can be known before the elements."""
+    """Takes out of the first layer all that can be known before the elements.
+
+    Args:
+      averages: who averages the squares of channels that vary over elements.
+    """
     first, *others = layers
     shape = seen.gradient.shape
     kinds = features.make(seen)
@@ -69,7 +83,7 @@ def fold(
         made = features.make(part)
         return [made[i] * made[i] for i in varying]
 
-    means = partial_means(squares, seen, shape, _normalised_axes(features, shape, 0))
+    means = averages(squares, seen, shape, _normalised_axes(features, shape, 0))
     scales: Array | None = jax.lax.rsqrt(features.normaliser_eps + means)
     kernel = kernel_of(varying)
     if scales is not None and scales.size == len(kernel):

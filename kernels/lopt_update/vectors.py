@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
-from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
+from metarl.kernels.lopt_update.moments import Moments, Rates, finite, update_moments
 from metarl.kernels.lopt_update.network import Design, Layer, Weights, steps
 from metarl.kernels.lopt_update.rows import Rows
 
@@ -46,7 +46,8 @@ def lopt_update_vectors(
         lead = tensors[0].ndim - len(shapes[0])
         return rows.lay([x.reshape(*x.shape[:lead], -1) for x in tensors])
 
-    p, g = (laid(*(x.astype(jnp.float32) for x in xs)) for xs in (parameters, gradients))
+    p = laid(*(x.astype(jnp.float32) for x in parameters))
+    g = laid(*(finite(x) for x in gradients))
     if features.gradient_limit is not None:
         g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
     p, g, old = apart((p, g, jax.tree.map(laid, *moments)))

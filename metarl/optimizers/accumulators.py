@@ -19,11 +19,8 @@ import optax
 from metarl.core.errors import ConfigError
 from metarl.core.numerics import finite_or
 from metarl.core.types import Array, PyTree
-from metarl.kernels.lopt_update import FeatureSet, Moments, init_moments
+from metarl.kernels.lopt_update import GRADIENT_LIMIT, FeatureSet, Moments, init_moments
 from metarl.optimizers.parameters import leaf_paths
-
-GRADIENT_LIMIT = 1e6
-"""Channels hold squares of gradients and are squared: beyond this their sums leave float32."""
 
 
 def init_accumulators(params: PyTree, features: FeatureSet) -> PyTree:
@@ -50,9 +47,11 @@ def init_accumulators(params: PyTree, features: FeatureSet) -> PyTree:
 
 
 def tensors(
-    updates: PyTree, params: PyTree | None, accumulators: PyTree
+    updates: PyTree, params: PyTree | None, accumulators: PyTree, finite: bool = True
 ) -> tuple[list[Array], list[Array], list[Moments | None]]:
     """Lines up gradients, parameters and moments leaf by leaf; gradients become finite float32.
+
+    With `finite` false gradients stay as they are: `lopt_update` makes them so block by block.
 
     Raises:
       ConfigError: `params` is missing, its structure or shapes are not those of the gradients, or a
@@ -74,7 +73,9 @@ def tensors(
                 f"The gradient of {path!r} has shape {jnp.shape(g)}, the parameter {jnp.shape(p)}."
             )
     moments = treedef.flatten_up_to(accumulators)
-    return [_finite(g) for g in gradients], leaves, moments
+    if finite:
+        gradients = [_finite(g) for g in gradients]
+    return [jnp.asarray(g) for g in gradients], leaves, moments
 
 
 def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:

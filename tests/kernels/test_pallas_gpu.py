@@ -270,11 +270,11 @@ def test_strips_of_other_heights_are_errors():
         Strips(16, rows=(3, 8))
 
 
-def test_without_a_gpu_the_reference_runs_and_a_kernel_is_an_error():
+def test_without_a_gpu_blocks_run_and_a_kernel_is_an_error():
     layers, p, g = draw(ArgSpec("", (2, 2)), "velo")
     moments = init_moments((2, 2), 3, 1, 3)
-    assert choose(None) == "reference"
-    assert implementations() == ("reference",)
+    assert choose(None) == "cpu_blocks"
+    assert implementations() == ("cpu_blocks", "reference")
     with pytest.raises(ValueError, match=r"'pallas_gpu'.*cannot run here.*'gpu'.*'cpu'"):
         lopt_update(CASES["velo"][0], layers, 1.0, p, g[0], moments, RATES, 0.1, "pallas_gpu")
 

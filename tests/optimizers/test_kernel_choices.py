@@ -27,7 +27,7 @@ def test_of_programs_traced_inside():
     with kernel_choices() as choices:
         updates_of(learned(None))
     assert none == also_none == {}
-    assert choices == {"lopt_update": "reference"}
+    assert choices == {"lopt_update": "cpu_blocks"}
 
 
 def test_several_choices_are_all_told(monkeypatch):
@@ -44,7 +44,7 @@ def test_what_cannot_run_is_not_told():
     assert choices == {}
 
 
-@pytest.mark.parametrize(("preferred", "chosen"), [("unfolded", "unfolded"), (None, "reference")])
+@pytest.mark.parametrize(("preferred", "chosen"), [("unfolded", "unfolded"), (None, "cpu_blocks")])
 def test_programs_traced_inside_take_what_is_preferred(preferred, chosen):
     with kernel_choices() as choices, preferred_kernels(preferred):
         updates_of(learned(None))

@@ -56,7 +56,7 @@ def observed(path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "kernels"), [("mlp_lopt", {"lopt_update": "reference"}), ("learnable_sgd", {})]
+    ("kind", "kernels"), [("mlp_lopt", {"lopt_update": "cpu_blocks"}), ("learnable_sgd", {})]
 )
 def test_the_kernels_of_a_run_are_known(kind, kernels):
     config = replace(TINY, optimizer=ArchitectureConfig(kind=kind))
