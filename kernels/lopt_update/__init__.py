@@ -22,6 +22,7 @@ from metarl.kernels.lopt_update.moments import (
     Moments,
     Rates,
     factored_axes,
+    finite,
     init_moments,
     update_moments,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "arg_specs",
     "factored_axes",
     "features",
+    "finite",
     "implementations",
     "init_moments",
     "lopt_apply",

@@ -12,7 +12,7 @@ import jax
 from metarl.kernels.lopt_update import cpu_blocks, reference, unfolded
 from metarl.kernels.lopt_update.config import KernelConfig, Precision
 from metarl.kernels.lopt_update.features import FeatureSet
-from metarl.kernels.lopt_update.moments import Moments, Rates, finite
+from metarl.kernels.lopt_update.moments import Moments, Rates
 from metarl.kernels.lopt_update.network import Layer
 
 Array = jax.Array
@@ -27,13 +27,11 @@ class Implementation(NamedTuple):
       backend: that jax must have; None = any.
       unasked: whether it is tried when none is named: it must be as exact as the reference, and
         have been compared with it on the hardware that it is for.
-      makes_finite: whether it deals itself with numbers of a gradient that are not finite or huge.
     """
 
     run: Callable[..., tuple[Array, Moments]]
     backend: str | None = None
     unasked: bool = True
-    makes_finite: bool = False
 
 
 def _plain(
@@ -73,7 +71,7 @@ _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "pallas_gpu_bfloat16x3": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
         "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
-        "cpu_blocks": Implementation(_cpu_blocks, "cpu", makes_finite=True),
+        "cpu_blocks": Implementation(_cpu_blocks, "cpu"),
         "reference": Implementation(partial(_plain, reference.lopt_update)),
         "unfolded": Implementation(partial(_plain, unfolded.lopt_update), unasked=False),
     }
@@ -194,17 +192,11 @@ def _run(
     in_place: bool,
     features: FeatureSet,
     layers: Sequence[tuple[Array, Array]],
-    scale: Array | float,
-    parameter: Array,
-    gradient: Array,
     *others: Any,
 ) -> tuple[Array, Moments]:
     check_layers(features, layers)
     named = [Layer(*layer) for layer in layers]
-    way = _IMPLEMENTATIONS[choose(implementation)]
-    if not way.makes_finite:
-        gradient = finite(gradient)
-    return way.run(in_place, features, named, scale, parameter, gradient, *others)
+    return _IMPLEMENTATIONS[choose(implementation)].run(in_place, features, named, *others)
 
 
 def check_layers(features: FeatureSet, layers: Sequence[tuple[Array, Array]]) -> None:

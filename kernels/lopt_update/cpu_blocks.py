@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update import cpu_loops, reference
 from metarl.kernels.lopt_update.features import FeatureSet, ingredients
-from metarl.kernels.lopt_update.moments import Moments, Rates, finite, move_factored
+from metarl.kernels.lopt_update.moments import Moments, Rates, move_factored
 from metarl.kernels.lopt_update.network import Layer, is_spelt_out
 from metarl.kernels.lopt_update.tiles import in_turn
 
@@ -135,18 +135,10 @@ def _backward(
 
 
 def _reference(
-    features: FeatureSet,
-    exponent: float,
-    in_place: bool,
-    layers: Sequence[Layer],
-    scale: Array,
-    parameter: Array,
-    gradient: Array,
-    *others: Any,
+    features: FeatureSet, exponent: float, in_place: bool, *arguments: Any
 ) -> tuple[Array, Moments]:
-    arguments = (layers, scale, parameter, finite(gradient), *others)
     step, moments = reference.lopt_update(features, *arguments, exponent)
-    return (reference.moved(parameter, step) if in_place else step), moments
+    return (reference.moved(arguments[2], step) if in_place else step), moments
 
 
 _update.defvjp(_forward, _backward)

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update.cuts import Cuts, cuts
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded
 from metarl.kernels.lopt_update.moments import (
     Factors,
     Moments,
     Rates,
     factored_axes,
-    finite,
     update_moments,
 )
 from metarl.kernels.lopt_update.network import Design, Weights, is_spelt_out, of_tiles
-from metarl.kernels.lopt_update.reference import clipped, moved
+from metarl.kernels.lopt_update.reference import moved
 
 Array = jax.Array
 
@@ -88,7 +87,7 @@ def square_means(features: FeatureSet, gradient: Array) -> tuple[Array, Array]:
 
     def add(index: Array, sums: list[Array]) -> list[Array]:
         starts = blocks.starts(index)
-        g = clipped(features, finite(blocks.cut(gradient, starts)))
+        g = bounded(features, blocks.cut(gradient, starts))
         square = _chosen(blocks.fresh(index), g * g, 0.0)
         parts = [jnp.sum(square, axis, keepdims=True) for axis in (d0, d1)]
         pairs = zip(sums, parts, strict=True)
@@ -196,7 +195,7 @@ def _cut(blocks: Cuts, tree: Any, starts: list[Array]) -> Any:
 
 def _seen(features: FeatureSet, rates: Rates, part: Source) -> Ingredients:
     """Moves the moments of a block, and gathers what its channels are made of."""
-    g = clipped(features, finite(part.gradient))
+    g = bounded(features, part.gradient)
     new = update_moments(Moments(part.momenta, part.rms, None, None), g, rates)
     row_scale = None if part.factors is None else part.factors.row_scale
     p = part.parameter.astype(jnp.float32)

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.moments import Factors, Moments, factors, init_moments
+from metarl.kernels.lopt_update.moments import Factors, Moments, factors, finite, init_moments
 
 Array = jax.Array
 
@@ -90,6 +90,14 @@ def _count(features: FeatureSet) -> int:
         return features.make(ingredients(features, one, one, moments))
 
     return sum(kind.shape[0] for kind in jax.eval_shape(made))
+
+
+def bounded(features: FeatureSet, gradient: Array) -> Array:
+    """Makes a gradient finite, and clips it to the features' limit; float32."""
+    g = finite(gradient)
+    if features.gradient_limit is None:
+        return g
+    return jnp.clip(g, -features.gradient_limit, features.gradient_limit)
 
 
 def ingredients(features: FeatureSet, p: Array, g: Array, moments: Moments) -> Ingredients:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from metarl.kernels.lopt_update.config import Size
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded
 from metarl.kernels.lopt_update.matrices import Matrices
 from metarl.kernels.lopt_update.moments import Factors, Moments, Rates, update_moments
 
@@ -115,9 +115,7 @@ def look(features: FeatureSet, refs: Inputs, tile: Tile) -> list[Ingredients]:
     Apart, because arrays in a kernel have sizes that are powers of two, which the number of momenta
     is not. The inputs are those of `held_inputs`.
     """
-    p, g = tile.load(refs.parameter, 0)[0], tile.load(refs.gradient, 0)[0]
-    if features.gradient_limit is not None:
-        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    p, g = tile.load(refs.parameter, 0)[0], bounded(features, tile.load(refs.gradient, 0)[0])
     rms, rms_rate = None, jnp.float32(0)
     if refs.rms is not None and refs.rms_rates is not None:
         rms, rms_rate = tile.load(refs.rms, 0), refs.rms_rates[0]

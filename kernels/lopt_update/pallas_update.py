@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.config import KernelConfig
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded, ingredients
 from metarl.kernels.lopt_update.matrices import Matrices, matrices
 from metarl.kernels.lopt_update.moments import Factors, Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Layer
@@ -103,9 +103,7 @@ def _before_the_elements(
     features: FeatureSet, parameter: Array, gradient: Array, moments: Moments, rates: Rates
 ) -> tuple[Ingredients, Array | None, Array | None]:
     """Moves the averages over rows and columns, and gathers what comes of them; momenta are old."""
-    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
-    if features.gradient_limit is not None:
-        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    p, g = parameter.astype(jnp.float32), bounded(features, gradient)
     without = Moments(moments.momenta[:0], None, moments.row, moments.col)
     new = update_moments(without, g, rates._replace(momenta=rates.momenta[:0]))
     seen = ingredients(features, p, g, moments._replace(row=new.row, col=new.col))

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Design, Layer, Weights, product, steps
 from metarl.kernels.lopt_update.tiles import partial_means
@@ -29,18 +29,10 @@ def lopt_update(
     exponent: float,
 ) -> tuple[Array, Moments]:
     """See `metarl.kernels.lopt_update.api.lopt_update`."""
-    p, g = parameter.astype(jnp.float32), clipped(features, gradient)
+    p, g = parameter.astype(jnp.float32), bounded(features, gradient)
     moments = update_moments(moments, g, rates)
     seen = ingredients(features, p, g, moments)
     return steps(*fold(features, layers, exponent, seen), seen) * scale, moments
-
-
-def clipped(features: FeatureSet, gradient: Array) -> Array:
-    """Clips a gradient to the features' limit; float32."""
-    g = gradient.astype(jnp.float32)
-    if features.gradient_limit is None:
-        return g
-    return jnp.clip(g, -features.gradient_limit, features.gradient_limit)
 
 
 def moved(parameter: Array, step: Array) -> Array:

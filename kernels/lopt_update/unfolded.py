@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.features import FeatureSet, ingredients
+from metarl.kernels.lopt_update.features import FeatureSet, bounded, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Layer
 
@@ -26,9 +26,7 @@ def lopt_update(
     exponent: float,
 ) -> tuple[Array, Moments]:
     """See `metarl.kernels.lopt_update.api.lopt_update`."""
-    p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
-    if features.gradient_limit is not None:
-        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    p, g = parameter.astype(jnp.float32), bounded(features, gradient)
     moments = update_moments(moments, g, rates)
     kinds = features.make(ingredients(features, p, g, moments))
     spread = [jnp.broadcast_to(kind, (len(kind), *p.shape)) for kind in kinds]

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, ingredients
-from metarl.kernels.lopt_update.moments import Moments, Rates, finite, update_moments
+from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded, ingredients
+from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Design, Layer, Weights, steps
 from metarl.kernels.lopt_update.rows import Rows
 
@@ -47,9 +47,7 @@ def lopt_update_vectors(
         return rows.lay([x.reshape(*x.shape[:lead], -1) for x in tensors])
 
     p = laid(*(x.astype(jnp.float32) for x in parameters))
-    g = laid(*(finite(x) for x in gradients))
-    if features.gradient_limit is not None:
-        g = jnp.clip(g, -features.gradient_limit, features.gradient_limit)
+    g = laid(*(bounded(features, x) for x in gradients))
     p, g, old = apart((p, g, jax.tree.map(laid, *moments)))
     new = jax.vmap(update_moments, (0, 0, None))(old, g, rates)
     seen = jax.vmap(lambda p, g, m: ingredients(features, p, g, m))(p, g, new)

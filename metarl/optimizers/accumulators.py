@@ -19,7 +19,7 @@ import optax
 from metarl.core.errors import ConfigError
 from metarl.core.numerics import finite_or
 from metarl.core.types import Array, PyTree
-from metarl.kernels.lopt_update import GRADIENT_LIMIT, FeatureSet, Moments, init_moments
+from metarl.kernels.lopt_update import FeatureSet, Moments, finite, init_moments
 from metarl.optimizers.parameters import leaf_paths
 
 
@@ -47,11 +47,11 @@ def init_accumulators(params: PyTree, features: FeatureSet) -> PyTree:
 
 
 def tensors(
-    updates: PyTree, params: PyTree | None, accumulators: PyTree, finite: bool = True
+    updates: PyTree, params: PyTree | None, accumulators: PyTree, made_finite: bool = True
 ) -> tuple[list[Array], list[Array], list[Moments | None]]:
     """Lines up gradients, parameters and moments leaf by leaf; gradients become finite float32.
 
-    With `finite` false gradients stay as they are: `lopt_update` makes them so block by block.
+    With `made_finite` false gradients stay as they are: `lopt_update` makes them so block by block.
 
     Raises:
       ConfigError: `params` is missing, its structure or shapes are not those of the gradients, or a
@@ -73,8 +73,8 @@ def tensors(
                 f"The gradient of {path!r} has shape {jnp.shape(g)}, the parameter {jnp.shape(p)}."
             )
     moments = treedef.flatten_up_to(accumulators)
-    if finite:
-        gradients = [_finite(g) for g in gradients]
+    if made_finite:
+        gradients = [finite(g) for g in gradients]
     return [jnp.asarray(g) for g in gradients], leaves, moments
 
 
@@ -119,8 +119,3 @@ def check_floating(tree: PyTree, what: str) -> None:
 
 def _float32(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
-
-
-def _finite(gradient: Array) -> Array:
-    gradient = jnp.asarray(gradient, jnp.float32)
-    return jnp.clip(finite_or(gradient, jnp.float32(0)), -GRADIENT_LIMIT, GRADIENT_LIMIT)

@@ -120,7 +120,7 @@ def update_tree(
     Raises:
       ConfigError: see `metarl.optimizers.accumulators.tensors`.
     """
-    gradients, leaves, old = tensors(updates, params, moments, finite=False)
+    gradients, leaves, old = tensors(updates, params, moments, made_finite=False)
     calls = [
         Call(network.layers, network.scale, p, g, m)
         for g, p, m, network in zip(gradients, leaves, old, networks, strict=True)
