@@ -148,6 +148,11 @@ def test_the_reference_in_pieces(spec):
     check("adafac, 32 wide", spec, "reference")
 
 
+@pytest.mark.parametrize("implementation", EVERYWHERE)
+def test_a_million_elements(implementation):
+    check("adafac, 4 wide", arg_specs.ArgSpec("", (1021, 1031)), implementation)
+
+
 def test_normalisers_in_pieces():
     check("celo2", arg_specs.ArgSpec("", (2, 83, 64)), "reference")
 

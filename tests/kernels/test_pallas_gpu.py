@@ -83,6 +83,18 @@ def test_steps_and_moments(case, spec):
     compare(case, spec, jax.jit(one_step(case, spec, update), compiler_options=QUICK))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
+def test_a_million_elements_in_strips_of_real_size(case):
+    spec = ArgSpec("", (1021, 1031))
+    config = KernelConfig(interpret=True)
+    layout = Matrices(spec.shape, (0, 1))
+    assert config.unrolled.size(layout) != config.products.size(layout)
+    compare(
+        case, spec, jax.jit(one_step(case, spec, partial(pallas_gpu.lopt_update, config=config)))
+    )
+
+
 def test_what_is_not_written_or_does_not_exist_is_not_a_number():
     """Else the test above would not see an element forgotten, or read beyond the edge."""
 
