@@ -17,7 +17,9 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Prints the count, and adds it to the file."""
+    """Prints the count, and adds it to the file; workers report to the process that started them."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return
     terminalreporter.write_line(f"kernel tests executed: {len(_passed)}")
     if "KERNEL_COUNT_FILE" in os.environ:
         with Path(os.environ["KERNEL_COUNT_FILE"]).open("a") as file:
