@@ -17,7 +17,7 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Prints the count, and adds it to the file; workers report to the process that started them."""
+    """Prints the count, and adds it to the file; workers leave that to who started them."""
     if hasattr(terminalreporter.config, "workerinput"):
         return
     terminalreporter.write_line(f"kernel tests executed: {len(_passed)}")
