@@ -10,6 +10,7 @@ from metarl.kernels.lopt_update import arg_specs, cpu_blocks, cpu_loops, lopt_ap
 from metarl.kernels.lopt_update.cuts import cuts
 
 from metarl.optimizers.adafac_mlp_lopt import FEATURES
+from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import (
     CASES,
     CELO2,
@@ -109,11 +110,8 @@ def test_a_parameter_is_rounded_once():
     new, _ = jax.jit(lambda: lopt_apply(*given, "cpu_blocks"))()
     want, _ = expected(case, layers, p, g[:1])
     assert new.dtype == p.dtype
-    # half a unit of bfloat16, 2^-8, and the tolerance of `compare`
-    size = max(np.abs(want).max(), 1.0)
-    np.testing.assert_allclose(
-        np.float64(new), np.float64(p) - want[0], rtol=2**-8, atol=3e-6 * size
-    )
+    # 3e-6 as in `compare`
+    assert_rounded_once(new, np.float64(p) - want[0], 3e-6 * max(np.abs(want).max(), 1.0))
 
 
 @pytest.mark.usefixtures("small")
@@ -143,8 +141,8 @@ def test_derivatives_are_the_reference_s(update, batch):
     )
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert np.abs(y).max() > 0
-        # the backward pass is the same, of steps that differ by rounding
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5 * np.abs(y).max())
+        # the backward pass is the same, of ends that differ by the 3e-6 of `compare`
+        np.testing.assert_allclose(x, y, rtol=0, atol=3e-6 * np.abs(y).max())
 
 
 @pytest.mark.usefixtures("small")
