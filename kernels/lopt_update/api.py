@@ -34,11 +34,8 @@ class Implementation(NamedTuple):
     unasked: bool = True
 
 
-def _plain(
-    update: Callable[..., tuple[Array, Moments]], in_place: bool, *arguments: Any
-) -> tuple[Array, Moments]:
-    step, moments = update(*arguments)
-    return (reference.moved(arguments[3], step) if in_place else step), moments
+def _plain(update: Any, in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
+    return reference.ends(*arguments, in_place=in_place, update=update)
 
 
 def _pallas_gpu(precision: Precision, in_place: bool, *arguments: Any) -> tuple[Array, Moments]:

@@ -22,22 +22,14 @@ from metarl.kernels.lopt_update.tiles import in_turn
 Array = jax.Array
 
 
-def lopt_update(
-    features: FeatureSet,
-    layers: Sequence[Layer],
-    scale: Array | float,
-    parameter: Array,
-    gradient: Array,
-    moments: Moments,
-    rates: Rates,
-    exponent: float,
-    in_place: bool,
-) -> tuple[Array, Moments]:
+def lopt_update(features: FeatureSet, *arguments: Any, in_place: bool) -> tuple[Array, Moments]:
     """See `metarl.kernels.lopt_update.api.lopt_update`; `in_place`, see `lopt_apply` there."""
-    arguments = (layers, jnp.float32(scale), parameter, gradient, moments, rates)
+    layers, scale, parameter, *others, exponent = arguments
     if not cut(features, parameter.shape):
-        return _reference(features, exponent, in_place, *arguments)
-    return _update(features, exponent, in_place, *arguments)
+        return reference.ends(features, *arguments, in_place=in_place)
+    run = partial(_update, features, exponent, in_place)
+    update = reference.with_derivative(features, exponent, in_place, run)
+    return update(layers, jnp.float32(scale), parameter, *others)
 
 
 def cut(features: FeatureSet, shape: Sequence[int]) -> bool:
@@ -47,7 +39,6 @@ def cut(features: FeatureSet, shape: Sequence[int]) -> bool:
     return rank > 1 and prod(shape) > cpu_loops.SIZES.whole and (axes is None or axes >= rank)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _update(
     features: FeatureSet, exponent: float, in_place: bool, *arguments: Any
 ) -> tuple[Array, Moments]:
@@ -119,26 +110,3 @@ def _members_in_place(function: Any) -> Any:
         return made, jax.tree.map(lambda _: True, made)
 
     return one
-
-
-def _forward(
-    features: FeatureSet, exponent: float, in_place: bool, *arguments: Any
-) -> tuple[tuple[Array, Moments], Any]:
-    return _update(features, exponent, in_place, *arguments), arguments
-
-
-def _backward(
-    features: FeatureSet, exponent: float, in_place: bool, arguments: Any, cotangents: Any
-) -> Any:
-    plain = partial(_reference, features, exponent, in_place)
-    return jax.vjp(plain, *arguments)[1](cotangents)
-
-
-def _reference(
-    features: FeatureSet, exponent: float, in_place: bool, *arguments: Any
-) -> tuple[Array, Moments]:
-    step, moments = reference.lopt_update(features, *arguments, exponent)
-    return (reference.moved(arguments[2], step) if in_place else step), moments
-
-
-_update.defvjp(_forward, _backward)

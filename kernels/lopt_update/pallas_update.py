@@ -12,7 +12,6 @@ reference's. Batch axes are those of `jax.vmap`, each a further axis of the grid
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +43,9 @@ def lopt_update(
     """See `metarl.kernels.lopt_update.api.lopt_update`."""
     arguments = (layers, jnp.float32(scale), parameter, gradient, moments, rates)
     if not tiled(features, parameter.shape):
-        return _reference(features, exponent, config, *arguments)
-    return _update(features, exponent, config, device, *arguments)
+        return reference.ends(features, *arguments, exponent, in_place=config.in_place)
+    run = partial(_update, features, exponent, config, device)
+    return reference.with_derivative(features, exponent, config.in_place, run)(*arguments)
 
 
 def tiled(features: FeatureSet, shape: Sequence[int]) -> bool:
@@ -62,7 +62,6 @@ def tiled(features: FeatureSet, shape: Sequence[int]) -> bool:
     return axes is None or axes >= rank or (axes == 2 and layout.in_order)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _update(
     features: FeatureSet,
     exponent: float,
@@ -154,31 +153,3 @@ def _normalised_by_matrix(features: FeatureSet, layout: Matrices) -> bool:
     """Says whether each matrix has normalisers of its own, and not the whole tensor."""
     axes = features.normaliser_axes
     return axes is not None and axes < len(layout.shape)
-
-
-def _forward(
-    features: FeatureSet, exponent: float, config: KernelConfig, device: Device, *arguments: Any
-) -> tuple[tuple[Array, Moments], Any]:
-    return _update(features, exponent, config, device, *arguments), arguments
-
-
-def _backward(
-    features: FeatureSet,
-    exponent: float,
-    config: KernelConfig,
-    device: Device,
-    arguments: Any,
-    cotangents: Any,
-) -> Any:
-    del device
-    return jax.vjp(partial(_reference, features, exponent, config), *arguments)[1](cotangents)
-
-
-def _reference(
-    features: FeatureSet, exponent: float, config: KernelConfig, *arguments: Any
-) -> tuple[Array, Moments]:
-    step, moments = reference.lopt_update(features, *arguments, exponent)
-    return (reference.moved(arguments[2], step) if config.in_place else step), moments
-
-
-_update.defvjp(_forward, _backward)

@@ -7,6 +7,7 @@ no array of all channels of all elements ever exists.
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,40 @@ def lopt_update(
 def moved(parameter: Array, step: Array) -> Array:
     """Subtracts the step from the parameter in float32; in the parameter's dtype."""
     return (parameter.astype(jnp.float32) - step).astype(parameter.dtype)
+
+
+def ends(
+    features: FeatureSet, *arguments: Any, in_place: bool, update: Any = lopt_update
+) -> tuple[Array, Moments]:
+    """The update; in place, of the parameter moved by its step instead of the step."""
+    step, moments = update(features, *arguments)
+    return (moved(arguments[2], step) if in_place else step), moments
+
+
+def with_derivative(
+    features: FeatureSet,
+    exponent: float,
+    in_place: bool,
+    run: Callable[..., tuple[Array, Moments]],
+) -> Callable[..., tuple[Array, Moments]]:
+    """Gives an update the reference's derivative.
+
+    Args:
+      run: of `layers, scale, parameter, gradient, moments, rates`; in place or not, as is said.
+    """
+
+    def plain(*arguments: Any) -> tuple[Array, Moments]:
+        return ends(features, *arguments, exponent, in_place=in_place)
+
+    def forward(*arguments: Any) -> tuple[tuple[Array, Moments], Any]:
+        return update(*arguments), arguments
+
+    def backward(arguments: Any, cotangents: Any) -> Any:
+        return jax.vjp(plain, *arguments)[1](cotangents)
+
+    update = jax.custom_vjp(run)
+    update.defvjp(forward, backward)
+    return update
 
 
 def fold(
