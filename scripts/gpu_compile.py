@@ -46,6 +46,7 @@ from gpu_timing import (  # noqa: E402
     VIT_BLOCK,
     Contender,
     Model,
+    bytes_of,
     learned,
 )
 from jax.experimental import topologies  # noqa: E402
@@ -113,12 +114,6 @@ def compiled(make: Callable[[], Contender]) -> Any:
             return jax.jit(step, **options).lower(moving, given).compile()
 
 
-def bytes_a_parameter(program: Any, model: Model) -> float:
-    memory = program.memory_analysis()
-    needed = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return (needed + memory.temp_size_in_bytes - memory.alias_size_in_bytes) / model.size
-
-
 def launches(program: Any) -> int:
     """Programs of the GPU that one update starts, one after the other."""
     _, entry = program.as_text().split("ENTRY", 1)
@@ -182,7 +177,7 @@ def main() -> None:
     memory, starts = {}, {}
     for name in [name for name in NETWORKS if wanted(name)]:
         program = compiled(lambda name=name: learned(name, KERNELS[0], True, VIT))
-        memory[name] = bytes_a_parameter(program, VIT)
+        memory[name] = bytes_of(program) / VIT.size
         starts[name] = launches(program)
         print(f"{name}, ViT-B in place: {memory[name]:.2f} bytes a parameter, ", end="")
         print(f"{starts[name]} launches for {len(VIT.shapes)} tensors", flush=True)

@@ -135,10 +135,14 @@ def timed(contender: Contender, repeats: int = 5) -> Timed:
         begun = time.perf_counter()
         moving = jax.block_until_ready(run(moving, contender.given))
         times.append((time.perf_counter() - begun) / UPDATES)
-    memory: Any = run.memory_analysis()
+    return Timed(statistics.median(times), compiled, bytes_of(run))
+
+
+def bytes_of(program: Any) -> int:
+    """Bytes of arguments, results and temporaries; what is overwritten counts once."""
+    memory = program.memory_analysis()
     needed = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    needed += memory.temp_size_in_bytes - memory.alias_size_in_bytes
-    return Timed(statistics.median(times), compiled, needed)
+    return needed + memory.temp_size_in_bytes - memory.alias_size_in_bytes
 
 
 def copy_rate() -> float:

@@ -103,7 +103,7 @@ class KernelConfig:
     Attributes:
       unrolled: blocks of networks spelt out unit by unit, and of the statistics.
       products: blocks of networks as matrix products.
-      precision: of the matrix products: full float32, three or one passes of TF32, or bfloat16.
+      precision: of the matrix products: full float32, three or one passes of TF32 or of bfloat16.
       in_place: whether what is made is the parameter moved by its step, written in its place.
       interpret: whether to run the kernel step by step in jax, on any machine; for tests.
     """
