@@ -1,21 +1,39 @@
-"""Strict settings for every test: two host devices, promotion errors, a compilation cache."""
+"""Settings of every test: two host devices, strict promotion, quick compilation, a cache."""
 
 import os
 import tempfile
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
 
+pytest_plugins = ["tests.cost_report", "tests.hang_guard"]
+
 _CACHE = Path(tempfile.gettempdir()) / f"metarl-test-cache-{os.getuid()}"
-jax.config.update("jax_compilation_cache_dir", str(_CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """Sets XLA's flags before the backend starts.
+
+    Most of the tests' time is compilation, and their programs run once: LLVM does not optimize
+    them. Slow tests run long programs, optimized as users run them.
+    """
+    flags = ["--xla_force_host_platform_device_count=2"]
+    if config.getoption("markexpr") != "slow":
+        flags.append("--xla_backend_optimization_level=0")
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()
+    jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Drops the programs of a file when it ends: a worker would hold gigabytes of them."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

@@ -106,7 +106,6 @@ def test_all_parts_together(key):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # six minutes of one free core
 def test_the_published_rule_learns_catch(key):
     """58k steps of Catch of 8 rows and columns, with the settings of the published example."""
     folder = os.environ.get("METARL_REFERENCE_DATA")
