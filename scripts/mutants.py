@@ -1,9 +1,10 @@
-"""The table of mutants: what `mutation_sites.py` writes and `mutation_score.py` reads."""
+"""The table of mutants, and the tests to run for each; see `mutation_score.py`."""
 
 import ast
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,3 +82,42 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
                 if plain or function.name == "__call__":
                     owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
                     yield owner + function.name, function
+
+
+def test_files(mutant: Mutant, copy: Path, everything: bool) -> list[str]:
+    """Returns the test files to run for a mutant, the most specific ones first."""
+    graph = _imports(copy)
+    hops, frontier = {mutant.module: 0}, {mutant.module}
+    while frontier:
+        frontier = {n for n, used in graph.items() if n not in hops and used & frontier}
+        hops |= dict.fromkeys(frontier, max(hops.values()) + 1)
+    ranked = []
+    for path in (copy / "tests").rglob("test_*.py"):
+        relative = path.relative_to(copy)
+        near, distance = relative.parts[1] == mutant.room, hops.get(_module(relative), len(graph))
+        if near or distance == 1 or everything:
+            named = mutant.module.rpartition(".")[2].strip("_") in path.stem
+            ranked.append((not near, distance, not named, path.stat().st_size, str(relative)))
+    return [entry[-1] for entry in sorted(ranked)]
+
+
+def _module(relative: Path) -> str:
+    name = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+    return f"metarl.{name}" if name.startswith("kernels") else name
+
+
+@cache
+def _imports(copy: Path) -> dict[str, set[str]]:
+    """Returns what each module of the library and of the tests imports."""
+    graph = {}
+    for folder in ("metarl", "kernels", "tests"):
+        for path in (copy / folder).rglob("*.py"):
+            names = graph.setdefault(_module(path.relative_to(copy)), set())
+            package = _module(path.parent.relative_to(copy))
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    origin = f"{package}.{node.module}" if node.level else node.module
+                    names |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
+                elif isinstance(node, ast.Import):
+                    names |= {alias.name for alias in node.names}
+    return graph

@@ -4,8 +4,8 @@
   .venv/bin/python scripts/mutation_score.py --report before.json after.json
 
 Applies the mutants of `scripts/mutants.json` one at a time to a copy of the repository and runs
-pytest until a test fails: first the test files of the mutant's room that import its module, then
-the others of the room, then those of other rooms that import it, and with `--all` every other.
+pytest until a test fails: first the test files of the mutant's room, the fewer imports away from
+its module the earlier, then those of other rooms that import it, and with `--all` every other.
 `scripts/mutation_sites.py` sampled the mutants. The results file is written after each mutant, and
 a run skips the mutants that it contains. `--tests` runs the tests of another checkout, so that two
 versions of the tests can be compared on the same mutants. The verdicts:
@@ -17,7 +17,6 @@ versions of the tests can be compared on the same mutants. The verdicts:
 """
 
 import argparse
-import ast
 import importlib
 import json
 import os
@@ -34,7 +33,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from mutants import ROOMS, ROOT, Mutant, mutants, mutated
+from mutants import ROOMS, ROOT, mutants, mutated, test_files
 
 LIBRARY = ("metarl", "kernels", "experiments", "scripts", "docs", "README.md", "CONTRIBUTING.md")
 TESTS = ("tests", "pyproject.toml")
@@ -142,28 +141,6 @@ class Sandbox:
 def _children_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def test_files(mutant: Mutant, copy: Path, everything: bool) -> list[str]:
-    """Returns the test files to run for a mutant, the most specific ones first."""
-    ranked = []
-    for path in (copy / "tests").rglob("test_*.py"):
-        text, relative = path.read_text(), path.relative_to(copy)
-        near, imports = relative.parts[1] == mutant.room, mutant.module in _imported(text)
-        if near or imports or everything:
-            named = mutant.module.rpartition(".")[2].strip("_") in path.stem
-            ranked.append((not near, not imports, not named, len(text), str(relative)))
-    return [entry[-1] for entry in sorted(ranked)]
-
-
-def _imported(text: str) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom):
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names
 
 
 def verdict(ran: dict[str, Any], limit: int) -> str:
