@@ -10,7 +10,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.exams import exam_of
 from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import PairedLivesConfig
+from metarl.estimators.paired_lives import Pair, PairedLivesConfig
 from metarl.estimators.perturbations import perturbation
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropConfig
@@ -180,6 +180,13 @@ def test_a_diverged_pair_gives_nothing_and_its_life_is_renewed():
     expected = sum(np.asarray(n["rate"]) * float(n["rate"][0] + n["bias"]) for n in noise) / 4
     # Differences of losses of size one, over 2 sigma = 0.02.
     np.testing.assert_allclose(estimate.gradient["rate"], expected, rtol=0, atol=1e-4)
+
+
+def test_the_score_is_of_the_positive_member_of_the_first_pair(key):
+    """Of states `[pairs, 2]` that are all different; no program is compiled for it."""
+    found = make(PES, Slope(jnp.ones(1)), 1, 1, pairs=3)
+    pairs = Pair(key, (), {"x": np.arange(6).reshape(3, 2)})
+    assert found._nursery.shown(pairs) == {"x": 0}
 
 
 def test_a_life_goes_on_while_one_of_its_pairs_is_healthy():

@@ -21,8 +21,8 @@ from tests.kernels.test_lopt_update import CASES, RATES, draw, expected
 
 pytestmark = pytest.mark.kernel
 
-SHAPES = ((), (5, 2, 3), (19,), (5, 2, 3))
-"""Vectors of less than a row and of several; a shape that is stacked."""
+SHAPES = ((), (5, 6), (19,), (5, 6))
+"""Vectors of less than a row and of several; a shape that is stacked, of the least rank that is."""
 
 ROWS_OF_EIGHT = Grouping(row=8)
 

@@ -11,6 +11,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.optimizers.celo2 import (
     Celo2Config,
+    _finished,
     celo2,
     celo2_init,
     celo2_inner,
@@ -131,6 +132,12 @@ def test_celo2_base_has_no_orthogonal_step():
     (tensor,) = numpy_velo.tensors_of(shapes, rms=0.95).values()
     p, g = float64(params)["c_matrix"], float64(gradient)["c_matrix"]
     assert_close(got, {"c_matrix": numpy_velo.celo2_direction(tensor, LAYERS, p, g, False)})
+
+
+def test_a_direction_of_one_element_has_unit_size():
+    direction = _finished(jnp.full((1, 1), -3.0), replace(CONFIG, orthogonal=False))
+    # 1e-5 is added to the square, 9; then three roundings.
+    np.testing.assert_allclose(direction, [[-1.0]], rtol=1e-5 / 18 + 3e-7)
 
 
 def test_vectors_are_moved_by_adam_unless_told_otherwise(key):
