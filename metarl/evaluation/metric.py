@@ -9,8 +9,13 @@
     {"kind": "ratio", "rule": R, "baseline": B, "env": E}       of losses, task by task
     {"kind": "ratio", "rule": R, "baseline": B, "env": E, "against": F}    B's are those on F
     {"kind": "pooled_ratio", "rule": R, "baseline": B, "envs": [E, ...]}
+    {"kind": "rules_better", "rules": [R, ...], "baseline": B, "envs": [E, ...]}
+    {"kind": "rules_not_worse", "rules": [R, ...], "baseline": B, "envs": [E, ...]}
 
-The normalised ones take an optional `"reference"` (default `ppo`). E may be a family of tasks,
+The last two count rules, such as those of several meta-training seeds, whose 95% interval of the
+normalised difference from the baseline lies above zero, or does not lie below it.
+
+The normalised ones and the counts take an optional `"reference"` (default `ppo`). E may be a family of tasks,
 whose scores are losses: a difference is then how much lower, and steps are those to a loss of x or
 less. Any of them takes `"of"`, a further measure of the same lives:
 
@@ -76,6 +81,7 @@ def measured_seeds(metric: Mapping[str, Any], results: Results) -> int:
     """Smallest number of seeds among the scores that a metric rests on."""
     envs = metric.get("envs") or [metric["env"]]
     rules = [metric[name] for name in ("rule", "baseline") if name in metric]
+    rules += metric.get("rules", [])
     return min(find_result(results, env).finite_scores(rule).size for env in envs for rule in rules)
 
 
@@ -142,6 +148,25 @@ def _normalised_iqm_difference(metric: Mapping[str, Any], results: Results) -> I
     )
 
 
+def _count(
+    metric: Mapping[str, Any], results: Results, holds: Callable[[Interval], bool]
+) -> Interval:
+    shared = {name: x for name, x in metric.items() if name != "rules"}
+    differences = [
+        _normalised_iqm_difference({**shared, "rule": rule}, results) for rule in metric["rules"]
+    ]
+    count = float(sum(map(holds, differences)))
+    return Interval(count, count, count)
+
+
+def _rules_better(metric: Mapping[str, Any], results: Results) -> Interval:
+    return _count(metric, results, lambda difference: difference.low > 0)
+
+
+def _rules_not_worse(metric: Mapping[str, Any], results: Results) -> Interval:
+    return _count(metric, results, lambda difference: difference.high >= 0)
+
+
 def _steps_to(metric: Mapping[str, Any], results: Results) -> Interval:
     """Interquartile mean over seeds; infinite as soon as a seed of the middle half never arrives.
 
@@ -176,6 +201,7 @@ def _are_names(x: Any) -> bool:
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "kind": _is_name,
     "rule": _is_name,
+    "rules": _are_names,
     "baseline": _is_name,
     "reference": _is_name,
     "env": _is_name,
@@ -195,5 +221,7 @@ _KINDS = {
     ),
     "ratio": _Kind(_ratio, ("rule", "baseline", "env"), ("against",)),
     "pooled_ratio": _Kind(_ratio, ("rule", "baseline", "envs")),
+    "rules_better": _Kind(_rules_better, ("rules", "baseline", "envs"), ("reference",)),
+    "rules_not_worse": _Kind(_rules_not_worse, ("rules", "baseline", "envs"), ("reference",)),
     "steps_to": _Kind(_steps_to, ("rule", "env", "threshold")),
 }

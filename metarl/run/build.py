@@ -1,7 +1,7 @@
 """From a config to the objects it describes, and to one compiled outer loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import jax
@@ -11,6 +11,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.keys import named, split_named
 from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.outer.averaging import AveragedMetaOptimizer
 from metarl.outer.protocol import MetaLog
 from metarl.run.config import EvolveRuleConfig
 from metarl.run.drift_problem import drift_problem
@@ -76,7 +77,7 @@ def build(config: RunConfig) -> Evolution:
       ArtifactError: a rule to compare with is not there, or altered.
     """
     layout = _layout(config)
-    problem = _PROBLEMS[type(config)](config, layout)
+    problem = _averaged(_PROBLEMS[type(config)](config, layout), config.outer.average)
     meta = problem.meta
     mesh = make_mesh(layout.devices)
 
@@ -97,6 +98,17 @@ def build(config: RunConfig) -> Evolution:
         mesh=mesh,
         init=on_mesh(init, mesh),
         advance=on_mesh(advance, mesh, donate=(1,)),
+    )
+
+
+def _averaged(problem: Problem, decay: float) -> Problem:
+    if decay == 0.0:
+        return problem
+    observe = problem.observe
+    return replace(
+        problem,
+        meta=AveragedMetaOptimizer(problem.meta, decay),
+        observe=lambda state: observe(state.state),
     )
 
 

@@ -54,6 +54,8 @@ class OuterConfig:
       cosine_to: share of the learning rate of adam and sgd that is left after the last generation,
         to which it falls along half a cosine after the warm-up; None = it does not.
       max_grad_norm: global-norm clipping of the estimated gradient, for adam and sgd; None = off.
+      average: decay, for each generation, of the exponential moving average of theta that is the
+        result of the run; 0 = the last theta.
     """
 
     strategy: str = "adam"
@@ -63,6 +65,7 @@ class OuterConfig:
     warm_up: int = 0
     cosine_to: float | None = None
     max_grad_norm: float | None = None
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         check_positive(
@@ -72,6 +75,7 @@ class OuterConfig:
         )
         check_range(1e-6, 1.0, decay=self.decay)
         check_range(0.0, 1.0, cosine_to=self.cosine_to)
+        check_range(0.0, 0.999999, average=self.average)
         check_range(0, self.generations, warm_up=self.warm_up)
 
 

@@ -6,6 +6,7 @@ from metarl.evaluation.metric import check_metric, measure_metric, measured_seed
 
 ENV = {"env": "toy/a"}
 ENVS = {"envs": ["toy/a", "toy/b"]}
+ONE = {"envs": ["toy/a"]}
 
 
 @pytest.fixture
@@ -28,6 +29,10 @@ def results(make_result):
         ({"kind": "normalised_iqm", "rule": "lpo", **ENVS}, 0.875),
         ({"kind": "normalised_iqm_difference", "rule": "lpo", "baseline": "ppo", **ENVS}, -0.125),
         ({"kind": "normalised_iqm", "rule": "ppo", "reference": "lpo", "envs": ["toy/b"]}, 2.0),
+        # 12 against 10 is better, 10 against itself neither, and pooled with 0.5 against 1 worse.
+        ({"kind": "rules_better", "rules": ["lpo", "ppo"], "baseline": "ppo", **ONE}, 1.0),
+        ({"kind": "rules_not_worse", "rules": ["lpo", "ppo"], "baseline": "ppo", **ONE}, 2.0),
+        ({"kind": "rules_not_worse", "rules": ["lpo", "ppo"], "baseline": "ppo", **ENVS}, 1.0),
         # The curves rise linearly over 100, 200, 300, 400 steps.
         ({"kind": "steps_to", "rule": "ppo", "threshold": 7.0, **ENV}, 300.0),
         ({"kind": "steps_to", "rule": "ppo", "threshold": 10.1, **ENV}, np.inf),
