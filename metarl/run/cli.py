@@ -253,8 +253,13 @@ def _add_claims(verbs: argparse._SubParsersAction) -> None:
     claims = verbs.add_parser("claims", help="what the project claims, and measuring it again")
     actions = claims.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="every claim with its measured value")
-    table = actions.add_parser("table", help="the table of the README, in Markdown")
-    table.add_argument("--readme", metavar="FILE", help="write it between the markers of this file")
+    table = actions.add_parser("table", help="the claims as a Markdown table")
+    table.add_argument(
+        "--readme", metavar="FILE", help="write the headline claims between the markers of FILE"
+    )
+    table.add_argument(
+        "--page", metavar="FILE", help="write all claims between the markers of FILE"
+    )
     verify = actions.add_parser("verify", help="measure a claim again")
     verify.add_argument("name", metavar="NAME")
     verify.add_argument("--results", metavar="FILE", help="judge results measured before")
