@@ -13,6 +13,10 @@ class ConfigError(MetarlError, ValueError):
     """A setting is unknown or out of range."""
 
 
+class UsageError(ConfigError):
+    """A command line names an unknown setting, or a value that is not of the setting's type."""
+
+
 class RunError(MetarlError):
     """A run directory cannot be used: it is locked, unreadable, unwritable or incomplete."""
 

@@ -19,9 +19,6 @@ from metarl.evaluation.statistics import Interval
 from metarl.io.atomic import atomic_write_text
 
 Status = Literal["passed", "failed"]
-BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
-_HEADER = ("Claim", "Measured [95%]", "Threshold", "Published", "Status",
-           "Seeds", "Time", "Hardware", "Date")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Claim:
 
     Attributes:
       name: its file's stem.
-      statement: the claim in one sentence.
+      statement: name of the measured number, short enough for a row of a table.
       paper: where it was made.
       system: row of the list of systems it belongs to.
       config: `{"command": [...]}`, the arguments of `metarl` that measure it again.
@@ -68,6 +65,8 @@ class Claim:
       direction: `>=` or `<=`: on which side of the threshold it has to lie.
       criterion: what has to lie there: the `value`, or the whole 95% `interval`.
       published: what the original reports, if anything.
+      details: what the number is, exactly: quantity, unit, budget, what it is compared with.
+      headline: whether the README shows it, in at most ten rows.
       measured: every measurement, the newest last.
       notes: how to read it.
 
@@ -85,6 +84,8 @@ class Claim:
     direction: str = ">="
     criterion: str = "value"
     published: str | float | None = None
+    details: str = ""
+    headline: bool = False
     measured: tuple[Measured, ...] = ()
     notes: str = ""
 
@@ -98,6 +99,10 @@ class Claim:
         check_choice("criterion", self.criterion, ("value", "interval"))
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, int | float):
             raise ConfigError(f"Claim {self.name!r}: threshold is no number: {self.threshold!r}.")
+        if not isinstance(self.headline, bool):
+            raise ConfigError(
+                f"Claim {self.name!r}: headline must be true or false, got {self.headline!r}."
+            )
         check_metric(self.metric)
 
     def holds(self, interval: Interval) -> bool:
@@ -195,47 +200,6 @@ def measure(
         versions=dict(versions or {}),
         note=note,
     )
-
-
-def table(claims: Sequence[Claim]) -> str:
-    """The claims and their newest measurement as a Markdown table, failed ones included."""
-    rows = [_HEADER, ("---",) * len(_HEADER), *(_row(claim) for claim in claims)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def update_readme(readme_text: str, table: str) -> str:
-    """Replaces what stands between the two claim markers of a README.
-
-    Raises:
-      ConfigError: the markers are not there exactly once each, in their order.
-    """
-    before, begin, rest = readme_text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ConfigError(f"The README must hold {BEGIN} and, after it, {END}, once each.")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
-def _row(claim: Claim) -> tuple[str, ...]:
-    whole = " (whole interval)" if claim.criterion == "interval" else ""
-    sign = {">=": "≥", "<=": "≤"}[claim.direction]
-    published = "" if claim.published is None else str(claim.published)
-    head = (claim.statement, f"{sign} {claim.threshold:g}{whole}", published)
-    statement, threshold, published = map(_cell, head)
-    if not claim.measured:
-        return statement, "not measured", threshold, published, "not measured", "", "", "", ""
-    last = claim.measured[-1]
-    numbers = f"{_number(last.value)} [{_number(last.low)}, {_number(last.high)}]"
-    tail = (f"{last.seeds}", f"{last.wall_seconds:.0f} s", last.hardware, last.date)
-    return (statement, numbers, threshold, published, f"**{last.status}**", *map(_cell, tail))
-
-
-def _number(x: float | None) -> str:
-    return "never" if x is None else f"{x:,.0f}" if abs(x) >= 1e4 else f"{x:.4g}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
 
 
 def _build(kind: type, data: Any, path: Path) -> Any:

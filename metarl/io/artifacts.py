@@ -187,7 +187,9 @@ def _missing(asked: Path, weights_path: Path) -> str:
     if not folder.is_dir():
         return f"There is no artifact {weights_path}: the folder {folder} does not exist."
     present = sorted(entry.name for entry in folder.glob("*" + WEIGHTS_SUFFIX))
-    listed = f" Present: {', '.join(present[:10])}." if present else f" {folder} holds none."
+    listed = (
+        f" Present: {', '.join(present[:10])}." if present else f" The folder {folder} holds none."
+    )
     return f"There is no artifact {weights_path}.{nearest(weights_path.name, present)}{listed}"
 
 

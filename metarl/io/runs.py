@@ -102,8 +102,8 @@ class RunDirectory:
         """
         path = Path(path)
         if not path.is_dir():
-            beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise RunError(f"There is no run directory {path}.{nearest(path.name, beside)}")
+            folders = [p.name for p in path.parent.glob("*") if p.is_dir()]
+            raise RunError(f"There is no run directory {path}.{nearest(path.name, folders)}")
         if not (path / "run.json").is_file():
             raise RunError(f"{path} is not a run directory: it holds no run.json.")
         description = _read_json(path / "run.json")

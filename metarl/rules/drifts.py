@@ -16,10 +16,15 @@ from metarl.rules.protocol import Rule
 SMALLEST_RATIO = 1e-30
 """Below this a ratio's logarithm is that of this number, with zero gradient."""
 
+LARGEST_KL_RATIO = 1e30
+"""Beyond this `kl_drift` is constant, since `r log r` overflows in float32 before `r` does."""
+
 
 def safe_log_ratio(ratio: Array) -> Array:
     """Logarithm of a probability ratio, finite with a finite gradient down to ratio 0."""
-    return jnp.log(jnp.maximum(ratio, SMALLEST_RATIO))
+    # Selected before the logarithm: a mask behind it would be 0 times an incoming gradient, which
+    # is NaN where that gradient has overflowed. NaN compares false and so stays NaN.
+    return jnp.log(jnp.where(ratio < SMALLEST_RATIO, SMALLEST_RATIO, ratio))
 
 
 def no_drift(ratio: Array, advantage: Array) -> Array:
@@ -55,6 +60,10 @@ def dpo_drift(ratio: Array, advantage: Array, alpha: float = 2.0, beta: float = 
       alpha: scale at which increases of good actions start to be held back.
       beta: scale at which decreases of bad actions start to be held back.
 
+    Where `A < 0` the slope is `A / r`: the gradient overflows in float32, to an infinity and never
+    to NaN, where `|A| / r` exceeds 3e38. With `|A| <= 1e8` that is at no ratio, since `log r` is
+    constant below `SMALLEST_RATIO`.
+
     Reference: Lu et al. 2022, arXiv:2210.05639, section 5.
     """
     scale = jnp.where(advantage >= 0, alpha, beta)
@@ -71,7 +80,11 @@ def kl_drift(ratio: Array, coefficient: float | Array) -> Array:
     Args:
       ratio: `[...]`.
       coefficient: weight of the divergence, such as the inverse step size of mirror descent.
+
+    The ratio is held at `LARGEST_KL_RATIO` from above, with zero gradient beyond it: the drift is
+    finite for every ratio and every coefficient up to 1e6.
     """
+    ratio = jnp.minimum(ratio, LARGEST_KL_RATIO)
     log_ratio = safe_log_ratio(ratio)
     # r - 1 is spelt expm1(log r): near r = 1 the two terms cancel, and this keeps the digits.
     return coefficient * jax.nn.relu(ratio * log_ratio - jnp.expm1(log_ratio))

@@ -21,6 +21,12 @@ DRIFT_MARGIN = 1e-4
 FEATURES = 8
 """Number of inputs of the network."""
 
+LARGEST_RATIO = 1e10
+"""Bound of the ratio in `1 - r`: beyond it that feature is constant, with zero gradient."""
+
+LARGEST_ADVANTAGE = 1e10
+"""Bound of the advantage's magnitude in the features."""
+
 
 @dataclass(frozen=True)
 class LearnedDriftConfig:
@@ -55,6 +61,13 @@ class LearnedDriftConfig:
 def drift_features(ratio: Array, advantage: Array) -> Array:
     """Inputs of the network: `d = [l, l^2, 1 - r, (1 - r)^2]` and `A d`, with `l = log r`.
 
+    In `1 - r` the ratio saturates at `LARGEST_RATIO`, in `A d` the advantage at `LARGEST_ADVANTAGE`
+    in magnitude; `l` is constant below ratio 1e-30. No feature exceeds 1e30, so neither weighted
+    sums of them nor their gradients overflow for weights up to 1e6. Without the bounds `(1 - r)^2`
+    overflows from ratio 2e19 on, and infinite features give NaN: in sums of both signs, and times a
+    weight, an advantage or a gradient of zero. A ratio above 1e10 needs a probability below 1e-10
+    under the old policy.
+
     Args:
       ratio: `[...]`.
       advantage: same shape.
@@ -64,8 +77,11 @@ def drift_features(ratio: Array, advantage: Array) -> Array:
 
     Reference: Lu et al. 2022, arXiv:2210.05639, section 4.
     """
+    advantage = jnp.clip(advantage, -LARGEST_ADVANTAGE, LARGEST_ADVANTAGE)
     log_ratio = safe_log_ratio(ratio)
-    gap = 1.0 - ratio
+    # Not bounded above for the logarithm too: one bounded ratio for both would change the order in
+    # which gradients are added, and so the last bits of gradients at ordinary ratios.
+    gap = 1.0 - jnp.minimum(ratio, LARGEST_RATIO)
     plain = jnp.stack([log_ratio, log_ratio**2, gap, gap**2], axis=-1)
     return jnp.concatenate([plain, advantage[..., None] * plain], axis=-1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import metarl
 from metarl.core.errors import ConfigError, RunError
+from metarl.evaluation import claim_tables
 from metarl.evaluation import claims as registry
 from metarl.evaluation.results import EnvironmentResult, load_results
 from metarl.io.atomic import atomic_write_text, describing_os_errors
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace, evaluations: Evaluations) -> int:
     """`metarl claims list | table | verify NAME`; 1 if a verified claim failed."""
     every = registry.load_claims(folder())
     if options.action == "table":
-        return _table(registry.table(every), options.readme)
+        return _tables(every, options.readme, options.page)
     if options.action == "list":
         for claim in every:
             print(f"{claim.name:<28} {_status(claim):<14} {claim.statement}")
@@ -43,15 +44,21 @@ def run(options: argparse.Namespace, evaluations: Evaluations) -> int:
     return _verify(registry.find_claim(every, options.name), options, evaluations)
 
 
-def _table(table: str, readme: str | None) -> int:
-    if readme is None:
-        print(table)
-        return 0
-    path = Path(readme)
+def _tables(claims: list[registry.Claim], readme: str | None, page: str | None) -> int:
+    if not readme and not page:
+        print(claim_tables.full_table(claims))
+    if readme:
+        _write(readme, claim_tables.headline_table(claims))
+    if page:
+        _write(page, claim_tables.page(claims))
+    return 0
+
+
+def _write(file: str, generated: str) -> None:
+    path = Path(file)
     with describing_os_errors("update the table", path):
         text = path.read_text(encoding="utf-8")
-    atomic_write_text(path, registry.update_readme(text, table))
-    return 0
+    atomic_write_text(path, claim_tables.replace_marked(text, generated))
 
 
 def _status(claim: registry.Claim) -> str:
@@ -61,7 +68,7 @@ def _status(claim: registry.Claim) -> str:
 def _verify(claim: registry.Claim, options: argparse.Namespace, evaluations: Evaluations) -> int:
     from metarl.run.cli import parse
 
-    print(claim.statement)
+    print(f"{claim.statement}. {claim.details}")
     print(f"metarl {' '.join(claim.config['command'])}", flush=True)
     if options.results:
         results = load_results(options.results)

@@ -3,16 +3,60 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from metarl.core.errors import MetarlError
+import metarl
+from metarl.core.errors import MetarlError, UsageError, nearest
 from metarl.run import devices
 
 _SETTINGS_HINT = "--section.field value"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest of what is permitted."""
+
+    def verbs(self) -> dict[str, "_Parser"]:
+        """Returns the parsers of what may follow, by its name."""
+        found = (x.choices for x in self._actions if isinstance(x, argparse._SubParsersAction))
+        return dict(next(found, {}))
+
+    def flags(self) -> list[str]:
+        """Lists the options of this command and of all that may follow."""
+        below = [flag for parser in self.verbs().values() for flag in parser.flags()]
+        return [*self._option_string_actions, *below]
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            permitted = list(action.choices)
+            raise argparse.ArgumentError(
+                None,
+                f"unknown {str(action.metavar or action.dest).lower()} {value!r}."
+                f"{nearest(value, permitted)} Permitted: {', '.join(permitted)}.",
+            )
+
+
+class _Version(argparse.Action):
+    """`--version`: that of the installed package, read only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"metarl {metarl.__version__}")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0 done, 1 refused or failed, 130 interrupted."""
+    """Runs one command; returns the exit status.
+
+    Returns:
+      0 done, 1 refused or failed, 2 a setting of the command line was not understood, 130
+      interrupted.
+
+    Raises:
+      SystemExit: the command line is not understood (2), or asks for help or the version (0).
+    """
     options, overrides = parse(sys.argv[1:] if argv is None else argv)
+    if options.command is None:
+        _parser().print_help()
+        return 0
     try:
         devices.prepare()
         from metarl.run import commands  # after devices.prepare: imports jax users
@@ -20,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return commands.COMMANDS[options.command](options, overrides)
     except (MetarlError, OSError) as error:
         print(f"metarl: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("metarl: interrupted", file=sys.stderr)
         return 130
@@ -29,21 +73,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Splits a command line into options and `--section.field value` overrides.
 
+    Returns:
+      The options, of which `flags` lists the options that the command has, and the overrides.
+
     Raises:
-      SystemExit: it is not understood; the message says what is.
+      SystemExit: it is not understood; the last line of the message says why.
     """
     parser = _parser()
     options, overrides = parser.parse_known_args(list(arguments))
+    verb = parser.verbs()[options.command] if options.command else parser
+    options.flags = verb.flags()
     if overrides and not options.takes_overrides:
-        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+        word = next((word for word in overrides if word.startswith("-")), overrides[0])
+        verb.error(f"unrecognized arguments: {' '.join(overrides)}.{nearest(word, options.flags)}")
     return options, overrides
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="metarl", description="Meta-learn learning algorithms, and use what was learned."
     )
-    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
+    verbs = parser.add_subparsers(dest="command", metavar="COMMAND")
     parser.set_defaults(takes_overrides=False)
     verbs.add_parser("list", help="experiments, environments, rules and claims")
     _add_run(verbs)
@@ -202,8 +253,13 @@ def _add_claims(verbs: argparse._SubParsersAction) -> None:
     claims = verbs.add_parser("claims", help="what the project claims, and measuring it again")
     actions = claims.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="every claim with its measured value")
-    table = actions.add_parser("table", help="the table of the README, in Markdown")
-    table.add_argument("--readme", metavar="FILE", help="write it between the markers of this file")
+    table = actions.add_parser("table", help="the claims as a Markdown table")
+    table.add_argument(
+        "--readme", metavar="FILE", help="write the headline claims between the markers of FILE"
+    )
+    table.add_argument(
+        "--page", metavar="FILE", help="write all claims between the markers of FILE"
+    )
     verify = actions.add_parser("verify", help="measure a claim again")
     verify.add_argument("name", metavar="NAME")
     verify.add_argument("--results", metavar="FILE", help="judge results measured before")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
-import tyro
 
 from metarl import envs, optimizers
 from metarl.core.errors import check_positive, check_range
@@ -30,10 +29,10 @@ from metarl.run import (
     optimizer_names,
     speed,
 )
-from metarl.run.algorithms import Settings
 from metarl.run.build import Evolution, build
 from metarl.run.config import LARGEST_SEED
 from metarl.run.files import check_folder
+from metarl.run.overrides import with_overrides
 from metarl.run.problem import horizon_name
 from metarl.run.progress import Display, duration
 from metarl.run.tuning import tuned
@@ -72,7 +71,7 @@ def run_experiment(options: argparse.Namespace, overrides: list[str]) -> int:
     experiment = experiments.load(options.experiment)
     if options.settings:
         overrides = [*overrides, "--help"]
-    config = experiments.configure(experiment, options.preset, overrides)
+    config = experiments.configure(experiment, options.preset, overrides, options.flags)
     evolution = build(config)
     run = RunDirectory.create(
         Path(options.runs), experiment.name, experiments.to_json(config), options.out
@@ -146,7 +145,12 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
     jobs = []
     for name in dict.fromkeys(options.env):
         env = envs.make(name)
-        chosen = _eval_settings(algorithms.default_settings(env, options.steps), overrides)
+        chosen = with_overrides(
+            "metarl eval",
+            algorithms.default_settings(env, options.steps),
+            overrides,
+            options.flags,
+        )
         for horizon in options.horizons:
             settings = algorithms.at_horizon(chosen, horizon)
             everyone = dict.fromkeys(found, settings)
@@ -161,13 +165,6 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
             everyone = tuned(env, found, settings, options.tune, seeds, key_tune, layout)
         agents = algorithms.contenders(env, found, everyone)
         yield evaluate(env, agents, options.seeds, key, layout=layout)
-
-
-def _eval_settings(settings: Settings, overrides: list[str]) -> Settings:
-    """Applies `--learner.field value` and `--agent.field value`."""
-    if not overrides:
-        return settings
-    return tyro.cli(Settings, prog="metarl eval", default=settings, args=overrides)
 
 
 def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:

@@ -58,7 +58,7 @@ def cost(evolution: Evolution) -> Cost:
 def costs(options: argparse.Namespace, overrides: list[str]) -> Iterator[EnvironmentResult]:
     """Yields one result: the memory of the experiment's outer step at every horizon."""
     experiment = experiments.load(options.experiment)
-    config = experiments.configure(experiment, options.preset, overrides)
+    config = experiments.configure(experiment, options.preset, overrides, options.flags)
     for horizon in options.horizons:
         check_positive(horizons=horizon)
     started = time.perf_counter()

@@ -3,17 +3,18 @@
 import importlib
 import pkgutil
 import shlex
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import cattrs
-import tyro
 from cattrs.v import format_exception
 
 from metarl.core.errors import ConfigError, RunError, check_choice
 from metarl.io.runs import RunDirectory
 from metarl.io.strict_json import plain
 from metarl.run.build import RunConfig
+from metarl.run.overrides import flat, with_overrides
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,26 @@ def load(name: str) -> Experiment:
     return Experiment(name, module.DESCRIPTION, dict(module.PRESETS), module.DEFAULT)
 
 
-def configure(experiment: Experiment, preset: str | None, overrides: list[str]) -> RunConfig:
+def configure(
+    experiment: Experiment, preset: str | None, overrides: list[str], options: Iterable[str] = ()
+) -> RunConfig:
     """Applies `--section.field value` overrides to a preset.
 
+    Args:
+      experiment: which.
+      preset: name of the preset; None = the default one.
+      overrides: such as `["--outer.generations", "3"]`.
+      options: further options of the command, to be named where one is misspelt.
+
     Raises:
-      ConfigError: an unknown preset, or a value that a config refuses.
-      SystemExit: a misspelt field; the message names the nearest one.
+      ConfigError: an unknown preset, a misspelt setting (names the nearest), or a value that a
+        config refuses.
     """
     name = preset or experiment.default
     check_choice(f"preset of {experiment.name}", name, experiment.presets)
-    return tyro.cli(  # type: ignore[return-value]
-        experiment.kind,
-        prog=f"metarl run {experiment.name}",
-        default=experiment.presets[name],
-        args=overrides,
-    )
+    command = f"metarl run {experiment.name}"
+    hint = f" Every setting: {command} --settings"
+    return with_overrides(command, experiment.presets[name], overrides, options, hint)
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def from_json(data: dict[str, Any], kind: type) -> RunConfig:
     except cattrs.BaseValidationError as error:
         raise _unreadable(cattrs.transform_error(error, format_exception=_describe)) from error
     # cattrs fills in what is missing and converts what is not of the type.
-    found, understood = _flat(plain(data)), _flat(plain(to_json(config)))
+    found, understood = flat(plain(data)), flat(plain(to_json(config)))
     missing = [f"it has no {name}" for name in understood if name not in found]
     changed = [
         f"{name} is {found[name]!r}, which was read as {value!r}"
@@ -124,11 +130,11 @@ def _describe(error: BaseException, kind: type | None) -> str:
 
 def command_line(experiment: Experiment, config: RunConfig) -> str:
     """The shortest `metarl run` command that gives this config: a preset and its overrides."""
-    wanted = _flat(to_json(config))
+    wanted = flat(to_json(config))
     candidates = []
     for name, preset in experiment.presets.items():
-        flat = _flat(to_json(preset))
-        changed = {key: value for key, value in wanted.items() if flat.get(key) != value}
+        own = flat(to_json(preset))
+        changed = {key: value for key, value in wanted.items() if own.get(key) != value}
         candidates.append((len(changed), name != experiment.default, name, changed))
     _, _, name, changed = min(candidates, key=lambda entry: entry[:3])
     words = ["metarl run", experiment.name]
@@ -143,11 +149,3 @@ def _override(key: str, value: Any) -> str:
         return f"--{key}" if value else "--" + f"{section}.no-{name}".lstrip(".")
     values = value if isinstance(value, list | tuple) else [value]
     return shlex.join([f"--{key}", *map(str, values)])
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        name = f"{prefix}{key}".replace("_", "-")
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat

@@ -9,6 +9,8 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/design.md",
+    "docs/benchmarks.md",
+    "docs/claims.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "guides").glob("*.md")),
 )
 

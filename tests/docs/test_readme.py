@@ -11,7 +11,7 @@ import pytest
 
 from metarl import envs
 from metarl.envs.names import base_name
-from metarl.evaluation import claims
+from metarl.evaluation import claim_tables, claims
 from metarl.run import cli, experiments
 
 from .pages import PAGES, ROOT, blocks, commands, links, read_blocks
@@ -94,8 +94,21 @@ def test_the_check_of_commands_finds_a_wrong_one(words):
         check_command(words.split())
 
 
-def test_the_result_table_is_the_claims():
-    """What stands between the markers is `metarl claims table`, to the letter."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = claims.table(claims.load_claims(ROOT / "docs" / "claims"))
-    assert claims.update_readme(text, table) == text
+def test_the_tables_are_the_claims():
+    """What stands between the markers is what `metarl claims table` writes there."""
+    found = claims.load_claims(ROOT / "docs" / "claims")
+    for page, generated in (
+        ("README.md", claim_tables.headline_table(found)),
+        ("docs/claims.md", claim_tables.page(found)),
+    ):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        again = "run: metarl claims table --readme README.md --page docs/claims.md"
+        assert claim_tables.replace_marked(text, generated) == text, again
+
+
+def test_claims_fit_a_line_and_ten_are_headlines():
+    found = claims.load_claims(ROOT / "docs" / "claims")
+    assert [claim.name for claim in found if len(claim.statement) > 90] == []
+    assert 0 < sum(claim.headline for claim in found) <= 10
+    shown = {claim.measured[-1].status for claim in found if claim.headline}
+    assert shown == {"passed", "failed"}

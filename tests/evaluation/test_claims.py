@@ -11,8 +11,6 @@ from metarl.evaluation.claims import (
     load_claims,
     measure,
     save_claim,
-    table,
-    update_readme,
 )
 from metarl.evaluation.statistics import Interval
 
@@ -80,6 +78,7 @@ def test_file_round_trip(tmp_path, results):
         ({"direction": ">"}, "Unknown direction '>'"),
         ({"criterion": "values"}, "Did you mean 'value'"),
         ({"threshold": "475"}, "threshold is no number: '475'"),
+        ({"headline": "yes"}, "headline must be true or false, got 'yes'"),
         ({"config": {"command": "eval ppo"}}, "list of arguments"),
         ({"metric": {"kind": "iqm", "rule": "ppo"}}, "needs 'env'"),
         ({"measured": [{"valeu": 1}]}, "'valeu'.*'value'"),
@@ -97,38 +96,3 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ConfigError, match=r"x\.json"):
         load_claims(tmp_path)
-
-
-def test_table_keeps_failures_and_the_unmeasured(results):
-    failed = replace(CLAIM, threshold=481, criterion="interval")
-    old = measure(CLAIM, results, date="2025-01-01")
-    new = measure(failed, results, hardware="2 CPU", date="2026-01-02")
-    failed = failed.with_measurement(old).with_measurement(new)
-    header, rule, first, second = table([failed, CLAIM]).splitlines()
-    columns = {line.replace("\\|", "").count("|") for line in (header, rule, first, second)}
-    assert columns == {10}
-    assert first == (
-        "| PPO solves CartPole \\| really | 480 [480, 480] | ≥ 481 (whole interval) | 500 "
-        "| **failed** | 5 | 12 s | 2 CPU | 2026-01-02 |"
-    )
-    assert "not measured" in second
-
-
-def test_readme_block_is_replaced_and_nothing_else():
-    text = "# Top\n<!-- claims:begin -->\nold\n<!-- claims:end -->\ntail\n"
-    once = update_readme(text, "| new |")
-    assert once == "# Top\n<!-- claims:begin -->\n| new |\n<!-- claims:end -->\ntail\n"
-    assert update_readme(once, "| new |") == once
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no markers",
-        "<!-- claims:end --> <!-- claims:begin -->",
-        "<!-- claims:begin --> a <!-- claims:begin --> b <!-- claims:end -->",
-    ],
-)
-def test_readme_without_markers_is_refused(text):
-    with pytest.raises(ConfigError, match="claims:begin"):
-        update_readme(text, "x")

@@ -5,18 +5,23 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.rules import (
+    LearnedDriftConfig,
     by_name,
     dpo,
     dpo_drift,
     kl_drift,
+    learned_drift,
+    load,
     mdpo,
     no_drift,
     none,
     ppo,
     ppo_clip_drift,
+    shipped,
 )
+from metarl.rules.bank import BankTheta, bank
 
-from .properties import grid, violations
+from .properties import grid, overflows, values_and_slopes, violations
 
 WRITTEN_DOWN = {
     "none": no_drift,
@@ -49,6 +54,82 @@ def test_the_drift_conditions_hold(name):
 )
 def test_the_checker_finds_a_bad_drift(bad, complaint):
     assert complaint in violations(bad)
+
+
+def _thetas(config, scales=(0.0, 1e-6, 1e-2, 1.0, 30.0, 1e5)):
+    """Random thetas, stacked, from a first layer of zeros to weights of 1e5 times the usual."""
+    rng = np.random.default_rng(0)
+    scale = np.array(scales)[:, None, None]
+    # A layer of zeros before a full one: infinite features times zero would be NaN.
+    first = scale * rng.normal(size=(len(scales), *config.shapes["first"]))
+    last = np.maximum(scale, 1.0) * rng.normal(size=(len(scales), *config.shapes["last"]))
+    return {"first": jnp.asarray(first, jnp.float32), "last": jnp.asarray(last, jnp.float32)}
+
+
+def _learned(progress=1.0, **form):
+    config = LearnedDriftConfig(hidden=8, **form)
+    drift = learned_drift(config).drift
+    return lambda theta, r, a: drift(theta, r, a, progress), _thetas(config)
+
+
+def _shipped(name):
+    rule = load(name).rule
+    thetas = jax.tree.map(lambda x: x[None], rule.init(None))
+    return lambda theta, r, a: rule.drift(theta, r, a, 0.5), thetas
+
+
+def _bank():
+    """Every branch: where `which` is vmapped, those not chosen have gradients of zero."""
+    config = LearnedDriftConfig(hidden=8)
+    rule = bank([mdpo(), dpo(), learned_drift(config)])
+
+    def drift(theta, r, a):
+        which, learned = theta
+        return rule.drift(BankTheta(jnp.int32(which), ((), (), learned)), r, a, 1.0)
+
+    return drift, (jnp.arange(3.0), jax.tree.map(lambda x: x[2:5], _thetas(config)))
+
+
+EXTREMES = {
+    "mdpo at the end": lambda: (lambda _, r, a: mdpo().drift((), r, a, 1.0),),
+    "learned": _learned,
+    "learned ppo_init": lambda: _learned(ppo_init=True),
+    "learned temporal": lambda: _learned(temporal=True),
+    "learned temporal ppo_init": lambda: _learned(0.3, temporal=True, ppo_init=True),
+    "bank": _bank,
+}
+# DPO's slope is A / r where A < 0: beyond this it is no float32 at ratios down to 1e-30.
+LARGEST_ADVANTAGES = {"dpo": 1e8, "bank": 1e8}
+
+
+@pytest.mark.parametrize("name", [*WRITTEN_DOWN, *EXTREMES, *shipped()])
+def test_finite_wherever_ppo_is(name):
+    if name in WRITTEN_DOWN:
+        case = (lambda _, r, a: WRITTEN_DOWN[name](r, a),)
+    else:
+        case = EXTREMES[name]() if name in EXTREMES else _shipped(name)
+    limits = {"largest_advantage": LARGEST_ADVANTAGES[name]} if name in LARGEST_ADVANTAGES else {}
+    assert overflows(*case, **limits) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (lambda _, r, a: jnp.tanh(r**2 - r**4), "value"),
+        (lambda _, r, a: jnp.tanh(jnp.log(r)), "slope"),
+        (lambda _, r, a: 1.5 * jax.nn.relu(r - 2e38), "slope in the log ratio"),
+        (lambda w, r, a: jnp.tanh(w[0] * r**2), "gradient of theta"),
+    ],
+)
+def test_the_checker_of_extremes_finds_a_bad_drift(bad, complaint):
+    assert complaint in overflows(bad)
+
+
+def test_dpo_overflows_to_infinity_and_not_to_nan():
+    ratio, advantage = jnp.array([0.0, 1e-30, 1e-20]), jnp.array([-1e37, -1e37, -3e38])
+    value, slope = values_and_slopes(dpo_drift, (), ratio, advantage)
+    assert not np.any(np.isnan(value))
+    assert not np.any(np.isnan(slope))
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 0.2, 0.3])

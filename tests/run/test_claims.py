@@ -58,7 +58,18 @@ def test_list_and_table(folder, capsys):
     shown = capsys.readouterr().out
     assert shown.split() == ["ppo-toy", "not", "measured", *CLAIM.statement.split()]
     assert cli.main(["claims", "table"]) == 0
-    assert "| PPO reaches 475 | not measured |" in capsys.readouterr().out
+    assert "| [PPO reaches 475](claims/ppo-toy.json) | not measured |" in capsys.readouterr().out
+
+
+def test_tables_are_written_into_files(folder, tmp_path, capsys):
+    readme, page = tmp_path / "README.md", tmp_path / "claims.md"
+    for file in (readme, page):
+        file.write_text("top\n<!-- claims:begin -->\n<!-- claims:end -->\n")
+    words = ["claims", "table", "--readme", str(readme), "--page", str(page)]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == ""
+    assert "PPO reaches 475" not in readme.read_text()  # it is no headline
+    assert "- `ppo-toy`: Source: Schulman et al. 2017." in page.read_text()
 
 
 def test_verify_measures_again(folder, asked, capsys):

@@ -1,5 +1,8 @@
 """The command line: what it prints, what it refuses, with which exit status."""
 
+import importlib.metadata
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -11,7 +14,7 @@ from metarl.core.mesh import Layout
 from metarl.evaluation.results import EnvironmentResult, load_results
 from metarl.io.runs import RunDirectory
 from metarl.rules import library
-from metarl.run import cli, commands, experiments
+from metarl.run import cli, commands, experiments, overrides
 
 from .tiny import BANDIT, CATCH, TINY, arguments, evolve_in, last_state, new_run
 from .tiny import rows as metrics
@@ -23,6 +26,14 @@ def _main(*words):
         return cli.main([str(word) for word in words])
     except SystemExit as stop:
         return stop.code
+
+
+def _last_line(capsys):
+    """The last line of what a refused command prints, which is on stderr and in no frame."""
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert not set("│╭╰─") & set(shown.err)
+    return shown.err.splitlines()[-1]
 
 
 def test_list_names_everything(capsys):
@@ -50,9 +61,15 @@ def test_list_names_everything(capsys):
             "evaluation.steps=1 does not do for",
         ),
         (["lpo", "--outer.strategy", "adm"], 1, "Did you mean 'adam'?"),
-        (["lpo", "--outer.genertions", "3"], 2, "--outer.generations"),
+        (["lpo", "--outer.genertions", "3"], 2, "metarl: Unknown setting '--outer.genertions'."),
+        (["lpo", "--outer.genertions", "3"], 2, "Did you mean '--outer.generations'?"),
+        (["lpo", "--outer.genertions=3"], 2, "Did you mean '--outer.generations'?"),
+        (["lpo", "--presett", "quick"], 2, "Did you mean '--preset'?"),
+        (["lpo", "--nonsense.field", "1"], 2, "Every setting: metarl run lpo --settings"),
+        (["lpo", "more"], 2, "Unexpected argument 'more'"),
         (["lpo", "--es.population", "-4"], 2, "population must be positive and finite, got -4"),
         (["lpo", "--es.population", "5"], 2, "population=5 is odd"),
+        (["lpo", "--es.population", "four"], 2, "metarl: Error parsing --es.population: "),
         (["lpo", "--es.population", "four"], 2, "'four'"),
         (["lpo", "--learner.total-steps", "10"], 2, "total_steps=10 is less than one batch"),
         (["lpo", "--learner.schedule", "lineer"], 2, "invalid choice 'lineer'"),
@@ -67,10 +84,7 @@ def test_a_run_that_is_refused_leaves_nothing(
     monkeypatch.delattr(commands, "_advance")  # never reached
     out = tmp_path / "run"
     assert _main("run", *words, "--out", out) == status
-    shown = capsys.readouterr()
-    text = " ".join((shown.out + shown.err).replace("│", " ").split())
-    assert message in text
-    assert "Traceback" not in text
+    assert message in _last_line(capsys)
     assert not out.exists()
 
 
@@ -93,8 +107,21 @@ def test_directories_that_are_refused(finished, tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_the_version_is_the_packages(capsys):
+    assert _main("--version") == 0
+    assert capsys.readouterr().out == f"metarl {importlib.metadata.version('metarl')}\n"
+
+
+def test_help_without_a_command_and_without_jax():
+    code = "import sys; from metarl.run.cli import main; main([]); print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: metarl")
+    assert all(f"\n    {name} " in done.stdout for name in commands.COMMANDS)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_words_that_are_refused(capsys):
-    for words in (["rnu"], [], ["resume"], ["resume", "x", "--outer.generations", "3"]):
+    for words in (["rnu"], ["resume"], ["resume", "x", "--outer.generations", "3"]):
         assert _main(*words) == 2
         assert "usage: metarl" in capsys.readouterr().err
 
@@ -162,8 +189,41 @@ def test_a_report_of_an_unfinished_run(tmp_path, capsys):
 )
 def test_an_evaluation_that_is_refused(capsys, words, status, message):
     assert _main("eval", *words) == status
-    shown = capsys.readouterr()
-    assert message in " ".join((shown.out + shown.err).replace("│", " ").split())
+    assert message in _last_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["rnu"], 2, "metarl: error: unknown command 'rnu'. Did you mean 'run'?"),
+        (["--versoin"], 2, "Did you mean '--version'?"),
+        (["claims", "tabel"], 2, "unknown action 'tabel'. Did you mean 'table'?"),
+        (["claims", "table", "--raedme", "x"], 2, "Did you mean '--readme'?"),
+        (["claims", "table", "--readme", "no.md"], 1, "no.md: No such file"),
+        (["score", "adam", "--family", "quadratic", "--stepz", "3"], 2, "Did you mean '--steps'?"),
+        (["score", "adam", "--family", "quadratic", "--steps", "x"], 2, "invalid int value: 'x'"),
+        (["score", "no.safetensors", "--family", "quadratic"], 1, "no artifact no.safetensors"),
+        (["speed", "adm", "--family", "quadratic"], 1, "Did you mean 'adam'?"),
+        (["envelope", "quadratic", "--out", "no/x.json"], 1, "there is no folder no"),
+        (["cost", "lpo", "--horizonz", "2"], 2, "Did you mean '--horizons'?"),
+        (["eval", "ppo", "--env", CATCH, "--sedes", "3"], 2, "Did you mean '--seeds'?"),
+        (["list", "--all"], 2, "unrecognized arguments: --all"),
+    ],
+)
+def test_the_last_line_of_a_refusal_is_its_message(capsys, words, status, message):
+    assert _main(*words) == status
+    line = _last_line(capsys)
+    assert line.startswith("metarl")
+    assert message in line
+
+
+def test_a_frame_is_taken_off_in_every_terminal():
+    for text in (
+        "\x1b[31m╭─ Value error ─╮\x1b[0m\n│ Error: it is │\n│ four │\n│ ──── │\n│ Help │\n╰─╯\n",
+        " Value error \n ------- \n  Error: it is \n  four\n ------ \n Help\n",
+        "Error: it is four\n",
+    ):
+        assert overrides._unframed(text) == "Error: it is four"
 
 
 def test_an_unknown_environment_is_refused_before_the_first_is_measured(capsys):

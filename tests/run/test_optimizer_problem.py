@@ -227,17 +227,14 @@ def test_bad_settings_are_refused(changes, message, tmp_path, capsys):
         sys.exit(cli.main([*words(TINY), "--out", str(tmp_path / "run"), *changes]))
     assert stopped.value.code in (1, 2)
     told = capsys.readouterr()
-    # Some stand in a frame, whose lines are wrapped.
-    assert message in " ".join((told.out + told.err).replace("│", " ").split())
+    assert message in told.err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 
 def test_a_misspelt_setting_is_answered_with_the_nearest(tmp_path, capsys):
     arguments = ["run", "learned-optimizer", "--out", str(tmp_path / "run"), "--pairs.live", "3"]
-    with pytest.raises(SystemExit):
-        cli.main(arguments)
-    told = capsys.readouterr()
-    assert "--pairs.lives" in told.out + told.err
+    assert cli.main(arguments) == 2
+    assert "Did you mean '--pairs.lives'?" in capsys.readouterr().err
 
 
 def test_every_preset_is_read_back_as_it_was():
