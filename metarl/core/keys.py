@@ -4,6 +4,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metarl.core.types import Array, Key
 
@@ -16,8 +17,13 @@ def named(key: Key, name: str) -> Key:
 
 
 def split_named(key: Key, *names: str) -> tuple[Key, ...]:
-    """Derives one key a name, in the order given."""
-    return tuple(named(key, name) for name in names)
+    """Derives one key a name, in the order given; the same as `named` does.
+
+    All in one call: every use of the generator is a loop of its own, half a second to compile.
+    """
+    words = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, words)
+    return tuple(keys[i] for i in range(len(names)))
 
 
 def permutations(key: Key, count: int, n: int) -> Array:

@@ -26,6 +26,7 @@ from metarl.inner.scores import PPOLog
 from metarl.networks.actor_critic import (
     ActorCritic,
     apply_with_activity,
+    initial_params,
     layer_paths,
     observation_example,
 )
@@ -69,6 +70,15 @@ class Batch(NamedTuple):
     value: Array
     advantage: Array
     target: Array
+
+
+class Losses(NamedTuple):
+    """Terms of the objective that are logged, of each step or on average; see `PPOLog`."""
+
+    value_loss: Array
+    entropy: Array
+    kl: Array
+    drift: Array
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,10 @@ class PPO:
 
     @cached_property
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam with the schedule, behind gradient clipping."""
+        """Adam with the schedule, behind gradient clipping, on all parameters as one vector.
+
+        A dozen small tensors would be some seventy small programs at every step.
+        """
         config = self.config
         rate: optax.ScalarOrSchedule = config.learning_rate
         if config.schedule == "linear":
@@ -133,8 +146,8 @@ class PPO:
             rate = optax.linear_schedule(config.learning_rate, 0.0, steps)
         adam = optax.adam(rate, *config.adam_betas, eps=1e-5)
         if config.max_grad_norm is None:
-            return adam
-        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam)
+            return optax.flatten(adam)
+        return optax.flatten(optax.chain(_clip_by_norm(config.max_grad_norm), adam))
 
     def initial_theta(self, key: Key) -> Theta:
         """Draws the meta-parameters to start from, in the form that `init` and `step` take."""
@@ -147,9 +160,8 @@ class PPO:
     def init(self, key: Key, theta: Theta, task: Task) -> PPOState:
         """Starts a lifetime: new networks, new episodes."""
         key_network, key_reset = split_named(key, "network", "reset")
-        params = self.network.init(
-            key_network, observation_example(self.env.observation_space.shape)
-        )
+        example = observation_example(self.env.observation_space.shape)
+        params = initial_params(self.network, key_network, example)
         obs, env_state = self.prepared_env.reset(key_reset, task)
         opt_state = self._transformation(theta, params).init(params)
         return PPOState(params, opt_state, env_state, obs, jnp.int32(0))
@@ -223,7 +235,7 @@ class PPO:
 
     def _optimise(
         self, key: Key, theta: Theta, state: PPOState, batch: Batch
-    ) -> tuple[PyTree, optax.OptState, tuple[Array, ...]]:
+    ) -> tuple[PyTree, optax.OptState, Losses]:
         config = self.config
         key_shuffle, key_optimizer = split_named(key, "shuffle", "optimizer")
         orders = permutations(key_shuffle, config.epochs, config.batch_size)
@@ -231,17 +243,15 @@ class PPO:
         rule_progress = state.update / config.updates
         progress = state.update / max(config.updates - 1, 1)
 
-        def gradient_step(carry: PyTree, inputs: PyTree) -> tuple[PyTree, tuple[Array, ...]]:
+        def gradient_step(carry: PyTree, inputs: PyTree) -> tuple[PyTree, Array]:
             params, opt_state = carry
-            indices, number = inputs
-            minibatch = jax.tree.map(lambda x: jnp.take(x, indices, axis=0), batch)
+            minibatch, number = inputs
             (value, (losses, activity)), gradient = jax.value_and_grad(self._loss, has_aux=True)(
                 params, theta, minibatch, rule_progress
             )
-            epoch_progress = (number // config.minibatches) / max(config.epochs - 1, 1)
             context = UpdateContext(
                 progress,
-                epoch_progress,
+                (number // config.minibatches) / max(config.epochs - 1, 1),
                 jax.random.fold_in(key_optimizer, number),
                 activity,
                 value,
@@ -249,37 +259,50 @@ class PPO:
             updates, opt_state = tx.update(gradient, opt_state, params, **context._asdict())
             return (optax.apply_updates(params, updates), opt_state), losses
 
-        steps = config.epochs * config.minibatches
+        def epoch(carry: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, Array]:
+            order, numbers = inputs
+            return jax.lax.scan(gradient_step, carry, (self._minibatches(batch, order), numbers))
+
+        numbers = jnp.arange(config.epochs * config.minibatches).reshape(config.epochs, -1)
         (params, opt_state), losses = jax.lax.scan(
-            gradient_step,
-            (state.params, state.opt_state),
-            (orders.reshape(steps, -1), jnp.arange(steps)),
+            epoch, (state.params, state.opt_state), (orders, numbers)
         )
-        return params, opt_state, jax.tree.map(jnp.mean, losses)
+        return params, opt_state, Losses(*jnp.mean(losses, axis=(0, 1)))
+
+    def _minibatches(self, batch: Batch, order: Array) -> Batch:
+        """Shuffles a batch and cuts it, `[minibatches, M, ...]`."""
+
+        def shuffled(x: Array) -> Array:
+            rows = x.at[order].get(mode="promise_in_bounds", unique_indices=True)
+            return rows.reshape(self.config.minibatches, -1, *x.shape[1:])
+
+        minibatches = jax.tree.map(shuffled, batch)
+        if not self.config.normalize_advantage:
+            return minibatches
+        return minibatches._replace(advantage=jax.vmap(standardise)(minibatches.advantage))
 
     def _loss(
         self, params: PyTree, theta: Theta, batch: Batch, progress: Array
-    ) -> tuple[Array, tuple[tuple[Array, ...], Activity | None]]:
+    ) -> tuple[Array, tuple[Array, Activity | None]]:
         config = self.config
-        outputs, activity = self._outputs(params, batch.obs)
-        head, value = outputs
+        (head, value), activity = self._outputs(params, batch.obs)
         policy = self.distribution(head)
         log_ratio = policy.log_prob(batch.action) - batch.log_prob
         ratio = jnp.exp(log_ratio)
-        advantage = batch.advantage
-        if config.normalize_advantage:
-            advantage = standardise(advantage)
-        drift = self.rule.drift(self._thetas(theta).rule, ratio, advantage, progress)
-        surrogate = jnp.mean(ratio * advantage - drift)
-        value_error = jnp.mean(value_loss(value, batch.target, batch.value, config.value_clip))
-        entropy = jnp.mean(policy.entropy())
-        loss = (
-            -surrogate
-            + config.value_coefficient * value_error
-            - config.entropy_coefficient * entropy
+        drift = self.rule.drift(self._thetas(theta).rule, ratio, batch.advantage, progress)
+        losses = Losses(
+            value_loss=value_loss(value, batch.target, batch.value, config.value_clip),
+            entropy=policy.entropy(),
+            kl=approximate_kl(log_ratio),
+            drift=drift,
         )
-        losses = (value_error, entropy, jnp.mean(approximate_kl(log_ratio)), jnp.mean(drift))
-        return loss, (losses, activity)
+        surrogate = ratio * batch.advantage - drift
+        # One sum over the minibatch in place of five: on CPU each is a program of its own.
+        means = jnp.mean(jnp.stack([surrogate, *losses]), axis=1)
+        loss = (
+            -means[0] + config.value_coefficient * means[1] - config.entropy_coefficient * means[2]
+        )
+        return loss, (means[1:], activity)
 
     def _outputs(self, params: PyTree, obs: Array) -> tuple[Any, Activity | None]:
         """What the network says of observations; and its activity, if that is wanted."""
@@ -288,7 +311,17 @@ class PPO:
         return self.network.apply(params, obs), None
 
 
-def _episode_log(trajectory: Trajectory, losses: tuple[Array, ...]) -> PPOLog:
+def _clip_by_norm(most: float) -> optax.GradientTransformation:
+    """Clips a vector. Its norm is a product, not a sum: XLA cuts long sums into windows on CPU."""
+
+    def clipped(gradient: Array, _: Array | None) -> Array:
+        norm = jnp.sqrt(jnp.vdot(gradient, gradient))
+        return gradient * (most / jnp.maximum(norm, most))
+
+    return optax.stateless(clipped)
+
+
+def _episode_log(trajectory: Trajectory, losses: Losses) -> PPOLog:
     done = trajectory.done.astype(jnp.float32)
     returns = trajectory.episode_return
     return PPOLog(jnp.sum(returns * done), jnp.sum(done), jnp.mean(returns[-1]), *losses)

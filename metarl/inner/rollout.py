@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 
+from metarl.core.packing import packed_scan
 from metarl.core.types import Array, Key, PyTree
 from metarl.envs.protocol import Environment, EnvParams, EnvState
 from metarl.rl.trajectory import Trajectory
@@ -55,5 +56,5 @@ def rollout(
         )
         return (step.state, step.obs), transition
 
-    (env_state, obs), trajectory = jax.lax.scan(act, (env_state, obs), (draws, noise))
+    (env_state, obs), trajectory = packed_scan(act, (env_state, obs), (draws, noise))
     return env_state, obs, trajectory

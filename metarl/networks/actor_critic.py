@@ -7,10 +7,12 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from metarl.core.errors import ConfigError, check_choice, check_positive
-from metarl.core.types import Array, PyTree
+from metarl.core.types import Array, Key, PyTree
+from metarl.networks.narrow import MOST_NARROW, narrow_product
+from metarl.networks.orthogonal import orthogonal_kernels
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": nn.tanh,
@@ -68,10 +70,10 @@ class Torso(nn.Module):
                     "channels need image observations [height, width, channel], "
                     f"got rank {self.observation_rank}."
                 )
-            x = activation(nn.Conv(channels, (3, 3), kernel_init=_orthogonal(np.sqrt(2)))(x))
+            x = activation(nn.Conv(channels, (3, 3), kernel_init=_gain(np.sqrt(2)))(x))
         x = jnp.reshape(x, (*batch, -1))
         for width in self.config.hidden:
-            x = activation(nn.Dense(width, kernel_init=_orthogonal(np.sqrt(2)))(x))
+            x = activation(nn.Dense(width, kernel_init=_gain(np.sqrt(2)))(x))
         return x
 
 
@@ -92,11 +94,12 @@ class ActorCritic(nn.Module):
 
     def setup(self) -> None:
         """Builds torsos and heads; small last policy layer, as is usual for policy gradients."""
+        product = narrow_product if self.actions <= MOST_NARROW else None
         self.actor_torso = Torso(self.config, self.observation_rank)
         if not self.config.shared_torso:
             self.critic_torso = Torso(self.config, self.observation_rank)
-        self.policy_head = nn.Dense(self.actions, kernel_init=_orthogonal(0.01))
-        self.value_head = nn.Dense(1, kernel_init=_orthogonal(1.0))
+        self.policy_head = nn.Dense(self.actions, kernel_init=_gain(0.01), dot_general=product)
+        self.value_head = nn.Dense(1, kernel_init=_gain(1.0))
         if not self.discrete:
             self.log_std = self.param(
                 "log_std", nn.initializers.constant(self.config.initial_log_std), (self.actions,)
@@ -174,8 +177,26 @@ def _below(torso: str, layers: Sequence[str]) -> list[str]:
     return [f"{torso}/{layer}" for layer in layers]
 
 
-def _orthogonal(scale: float) -> Callable[..., Array]:
-    return nn.initializers.orthogonal(float(scale))
+def _gain(gain: float) -> Callable[..., Array]:
+    """Fills a kernel with its gain, by which `initial_params` scales an orthogonal one."""
+    return nn.initializers.constant(float(gain))
+
+
+def initial_params(network: ActorCritic, key: Key, obs: Array) -> PyTree:
+    """Draws parameters to start from: orthogonal kernels, zero biases.
+
+    `network.init` gives the shapes, and kernels that hold nothing but their gain.
+
+    Args:
+      network: the network.
+      key: of the draw.
+      obs: an observation.
+    """
+    params = flatten_dict(network.init(key, obs))
+    gains = {path: leaf for path, leaf in params.items() if path[-1] == "kernel"}
+    kernels = orthogonal_kernels(key, [gain.shape for gain in gains.values()])
+    drawn = {path: gains[path] * kernel for path, kernel in zip(gains, kernels, strict=True)}
+    return unflatten_dict({**params, **drawn})
 
 
 def observation_example(shape: Sequence[int]) -> Array:

@@ -47,7 +47,9 @@ class Categorical(NamedTuple):
     def log_prob(self, action: Array) -> Array:
         """Log-probability of integer actions `[...]`."""
         log_probs = jax.nn.log_softmax(self.logits)
-        return jnp.take_along_axis(log_probs, action[..., None], axis=-1)[..., 0]
+        # A sum over the few actions: the derivative of a look-up would be a scatter, slow on CPU.
+        chosen = jax.nn.one_hot(action, log_probs.shape[-1], dtype=bool)
+        return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
 
     def entropy(self) -> Array:
         """Entropy in nats, `[...]`."""

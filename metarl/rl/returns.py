@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from metarl.core.types import Array
 
-_UNROLL = 16  # the loop body is a handful of tiny operations: on CPU its overhead dominates
+_UNROLL = 8  # the loop body is a handful of tiny operations: on CPU its overhead dominates
 
 
 class Advantages(NamedTuple):

@@ -13,7 +13,7 @@ from metarl.core.errors import ConfigError
 from metarl.inner.ppo import PPO, Batch
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.scores import MeanReturnLoss, PPOLog, mean_return
-from metarl.networks.actor_critic import NetworkConfig
+from metarl.networks.actor_critic import NetworkConfig, initial_params
 from metarl.rules.protocol import Rule
 from metarl.tasks.environments import FixedTask, SampledTask
 from tests.learning import probes
@@ -42,8 +42,8 @@ def numpy_objective(ratio, advantage, value, target, entropy, config, drift):
 def test_the_loss_is_the_formula(key):
     """Against a float64 spelling of PPO's clipped objective, on random networks and data."""
     env = envs.make("gymnax/CartPole-v1")
-    learner = PPO(env, SMALL, rules.ppo())
-    params = learner.network.init(key, jnp.zeros(4))
+    learner = PPO(env, replace(SMALL, minibatches=1), rules.ppo())
+    params = initial_params(learner.network, key, jnp.zeros(4))
     rng = np.random.default_rng(0)
     obs = jnp.float32(rng.normal(size=(32, 4)))
     head, value = learner.network.apply(params, obs)
@@ -55,7 +55,10 @@ def test_the_loss_is_the_formula(key):
     batch = Batch(
         obs, jnp.asarray(action), *map(jnp.float32, (old, np.zeros(32), advantage, target))
     )
-    loss, _ = learner._loss(params, (), batch, jnp.float32(0))
+    (minibatch,) = (
+        Batch(*leaves) for leaves in zip(*learner._minibatches(batch, jnp.arange(32)), strict=True)
+    )
+    loss, _ = learner._loss(params, (), minibatch, jnp.float32(0))
     ratio = np.exp(new - old)
 
     def clip_drift(r, a):
@@ -72,7 +75,7 @@ def test_the_loss_is_the_formula(key):
 def test_at_ratio_one_every_rule_has_the_policy_gradient(key):
     """A drift is flat at ratio 1, so the first gradient step does not depend on the rule."""
     env = envs.make("gymnax/CartPole-v1")
-    params = PPO(env, SMALL, rules.ppo()).network.init(key, jnp.zeros(4))
+    params = initial_params(PPO(env, SMALL, rules.ppo()).network, key, jnp.zeros(4))
     obs = jax.random.normal(key, (16, 4))
     action = jnp.zeros(16, jnp.int32)
     gradients = []

@@ -4,19 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from metarl.core.errors import ConfigError
 from metarl.networks.actor_critic import (
     ActorCritic,
     NetworkConfig,
     apply_with_activity,
+    initial_params,
     layer_paths,
 )
 
 
 def make(config, obs_shape=(4,), discrete=True):
     network = ActorCritic(config, 3, discrete, len(obs_shape))
-    return network, network.init(jax.random.key(1), jnp.zeros(obs_shape))
+    return network, initial_params(network, jax.random.key(1), jnp.zeros(obs_shape))
 
 
 @pytest.mark.parametrize("batch", [(), (5,), (2, 5)])
@@ -120,3 +122,21 @@ def test_activity_of_images(key, shared):
     ):
         mean = values.reshape(-1, values.shape[-1]).mean(0)
         np.testing.assert_allclose(activity[f"params/{name}"], mean, rtol=1e-4, atol=1e-6)
+
+
+def test_kernels_are_orthogonal_and_scaled_by_their_gain(key):
+    """Orthonormal columns, or rows where there are fewer, times the layer's gain; zero biases."""
+    network = ActorCritic(NetworkConfig(hidden=(8, 6), channels=(4,)), 3, True, 3)
+    params = flatten_dict(initial_params(network, key, jnp.zeros((5, 5, 2)))["params"])
+    gains = {"policy_head": 0.01, "value_head": 1.0}
+    for (module, *_, leaf), value in params.items():
+        if leaf == "bias":
+            np.testing.assert_array_equal(value, 0.0)
+            continue
+        matrix = np.asarray(value, np.float64).reshape(-1, value.shape[-1])
+        matrix = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+        gain = gains.get(module, np.sqrt(2))
+        # QR in float32 keeps columns orthonormal to a few roundings of their hundred entries.
+        np.testing.assert_allclose(matrix.T @ matrix / gain**2, np.eye(matrix.shape[1]), atol=1e-5)
+    torsos = [params[torso, "Dense_1", "kernel"] for torso in ("actor_torso", "critic_torso")]
+    assert np.abs(torsos[0] - torsos[1]).max() > 0.1

@@ -1,0 +1,58 @@
+"""Random orthogonal kernels, many at once."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from metarl.core.types import Array, Key
+
+Shape = tuple[int, ...]
+
+
+def orthogonal_kernels(key: Key, shapes: Sequence[Shape]) -> list[Array]:
+    """Draws a uniformly random (semi-)orthogonal kernel of each shape.
+
+    A kernel `[..., inputs, outputs]` is a matrix of all axes but the last against the last, as in
+    `jax.nn.initializers.orthogonal`: its columns are orthonormal, or its rows if it has fewer.
+
+    All are made from one block of normal numbers, and kernels whose longer sides are equal by one
+    batched QR decomposition. The leading columns of its Q depend on as many columns of the matrix
+    only, so that a narrow kernel is cut from a matrix as wide as the widest. One draw and one
+    decomposition for each layer would take as many times as long to compile.
+    """
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i, shape in enumerate(shapes):
+        groups[max(_matrix(shape))].append(i)
+    stacks = [
+        (len(members), long, max(min(_matrix(shapes[i])) for i in members))
+        for long, members in groups.items()
+    ]
+    sizes = [math.prod(stack) for stack in stacks]
+    block = jax.random.normal(key, (sum(sizes),))
+    kernels: dict[int, Array] = {}
+    start = 0
+    for members, stack, size in zip(groups.values(), stacks, sizes, strict=True):
+        q = _orthonormal(block[start : start + size].reshape(stack))
+        start += size
+        kernels |= {i: _cut(q[place], shapes[i]) for place, i in enumerate(members)}
+    return [kernels[i] for i in range(len(shapes))]
+
+
+def _matrix(shape: Shape) -> tuple[int, int]:
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def _orthonormal(matrices: Array) -> Array:
+    """Orthonormalises the columns of `[..., rows, columns]`, uniformly if the entries are."""
+    q, r = jnp.linalg.qr(matrices)
+    # The signs that LAPACK gives R's diagonal depend on the matrix; positive ones are unique.
+    return q * jnp.sign(jnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
+
+
+def _cut(q: Array, shape: Shape) -> Array:
+    rows, columns = _matrix(shape)
+    narrow = q[:, : min(rows, columns)]
+    return (narrow if rows >= columns else narrow.T).reshape(shape)
