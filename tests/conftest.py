@@ -9,7 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
-pytest_plugins = ["tests.cost_report", "tests.hang_guard"]
+pytest_plugins = ["tests.cost_report", "tests.hang_guard", "tests.sampling"]
 
 _CACHE = Path(tempfile.gettempdir()) / f"metarl-test-cache-{os.getuid()}"
 

@@ -15,9 +15,9 @@
 The last two count rules, such as those of several meta-training seeds, whose 95% interval of the
 normalised difference from the baseline lies above zero, or does not lie below it.
 
-The normalised ones and the counts take an optional `"reference"` (default `ppo`). E may be a family of tasks,
-whose scores are losses: a difference is then how much lower, and steps are those to a loss of x or
-less. Any of them takes `"of"`, a further measure of the same lives:
+The normalised ones and the counts take an optional `"reference"` (default `ppo`). E may be a family
+of tasks, whose scores are losses: a difference is then how much lower, and steps are those to a
+loss of x or less. Any of them takes `"of"`, a further measure of the same lives:
 
     {"kind": "iqm", "rule": R, "env": E, "of": "speedup"}
 """

@@ -28,6 +28,26 @@ WRONG_BOUNDS = {
     "gymnax/GaussianBandit-misc",  # rewards and normalised time below 0
 }
 
+BY_DEFAULT = {
+    "gymnax/CartPole-v1",
+    "gymnax/Pendulum-v1",
+    "gymnax/Breakout-MinAtar",
+    "gymnax/Catch-bsuite",
+    "gymnax/MemoryChain-bsuite",
+    "gymnax/FourRooms-misc",
+    "gymnax/GaussianBandit-misc",
+    "grid/rand_tiny",
+    "grid/mazes",
+    "chain/distractor",
+}
+"""Each kind of dynamics, space and observation once; the others are slow."""
+
+
+def by_default(names):
+    slow = pytest.mark.slow
+    return [name if name in BY_DEFAULT else pytest.param(name, marks=slow) for name in names]
+
+
 GYMNAX = [name for name in registered() if name.startswith("gymnax/")]
 BRAX = ["brax/inverted_pendulum", "brax/reacher"]
 # Of our own: both observations, fixed and random objects, a mixture, chains seen both ways.
@@ -38,7 +58,7 @@ OWN = [
     "chain/long_noisy",
     "chain/distractor",
 ]
-TABLE = GYMNAX + OWN + [pytest.param(name, marks=pytest.mark.slow) for name in BRAX]
+TABLE = by_default(GYMNAX + OWN + BRAX)
 
 
 class Record(NamedTuple):
@@ -222,12 +242,14 @@ def test_time_limit_truncates_at_exactly_the_limit_and_the_episode_restarts(name
     check_limit(rollouts(name).looped, LIMIT)
 
 
-@pytest.mark.parametrize("name", GYMNAX + [name for name in OWN if name.startswith("grid/")])
+@pytest.mark.parametrize(
+    "name", by_default(GYMNAX + [name for name in OWN if name.startswith("grid/")])
+)
 def test_the_limit_of_the_environment_is_a_parameter_and_truncates(name):
     check_limit(rollouts(name).own_limit, OWN_LIMIT)
 
 
-@pytest.mark.parametrize("name", GYMNAX)
+@pytest.mark.parametrize("name", by_default(GYMNAX))
 def test_without_jit_and_through_step_the_same(name):
     env = make_offline(name)
     with jax.numpy_rank_promotion("allow"):
@@ -259,7 +281,7 @@ def test_a_step_keeps_the_structure_and_the_types_of_the_state(name):
     assert not any(leaf.weak_type for leaf in jax.tree.leaves((before, step)))
 
 
-@pytest.mark.parametrize("name", GYMNAX)
+@pytest.mark.parametrize("name", by_default(GYMNAX))
 def test_no_state_is_cast_to_a_narrower_type(name):
     """The adapter casts a step's state to the types of the reset's: nothing may be lost by it."""
     import gymnax as library

@@ -14,6 +14,7 @@ def draw(key, scale):
 
 @pytest.mark.parametrize(("devices", "chunk"), [(1, None), (1, 2), (2, None), (2, 1), (2, 2)])
 @pytest.mark.parametrize("total", [1, 2, 5, 8])
+@pytest.mark.sampled(7)
 def test_layouts_agree_to_the_bit(key, devices, chunk, total):
     """Integers only, so even the bits agree; 5 does not divide by 2 devices or chunks."""
     keys, scales = jax.random.split(key, total), jnp.arange(1.0, total + 1)
@@ -46,6 +47,7 @@ def square_error(theta, x, y):
 
 @pytest.mark.parametrize(("devices", "chunk"), [(1, None), (1, 2), (2, None), (2, 1), (2, 2)])
 @pytest.mark.parametrize("total", [1, 2, 5, 8])
+@pytest.mark.sampled(7)
 def test_the_gradient_of_a_mean_whatever_the_layout(devices, chunk, total):
     rng = np.random.default_rng(total)
     x, y = rng.normal(size=(2, total))

@@ -14,7 +14,11 @@ def step(carry, x):
     place = place + jax.random.normal(draw, place.shape) * x["scale"]
     following = (key, place, clock + 1, image * 0.5 + clock, ~flag)
     outputs = {"place": place, "clock": clock, "key": draw, "none": (), "sum": jnp.sum(image)}
-    return following, {**outputs, "flags": (flag, clock > 1), "vector": place[0, 0] * jnp.arange(3.0)}
+    return following, {
+        **outputs,
+        "flags": (flag, clock > 1),
+        "vector": place[0, 0] * jnp.arange(3.0),
+    }
 
 
 @pytest.mark.parametrize("batched", [False, True])

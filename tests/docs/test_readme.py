@@ -38,6 +38,7 @@ def check_command(words):
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.slow
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page"}

@@ -173,6 +173,7 @@ def test_frozen_moments_do_not_move(key, batched):
 
 @pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("terminates", [False, True])
+@pytest.mark.sampled(1)
 def test_normalised_rewards_are_those_of_a_loop(key, batched, terminates):
     env = wrappers.autoreset(counter(last=4, terminates=terminates))
     env = wrappers.vectorize(env, BATCH) if batched else env

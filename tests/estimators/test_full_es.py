@@ -53,6 +53,7 @@ def test_unbiased_on_a_quadratic(antithetic):
 
 
 @pytest.mark.parametrize("sharing", ["pair", "population", "none"])
+@pytest.mark.sampled(2)
 def test_variance_is_as_predicted_and_common_random_numbers_reduce_it(sharing):
     std, config = 0.2, dataclasses.replace(UNSHAPED, common_random_numbers=sharing)
     samples = estimates(FullES(config, (one_step(noisy(std)),)), THETA, 4000)
@@ -172,6 +173,7 @@ def diverging(limit):
 
 
 @pytest.mark.parametrize("shaping", ["centered_rank", "z_score", "none"])
+@pytest.mark.sampled(1)
 def test_diverged_members_count_and_get_the_worst_finite_loss(key, shaping):
     config = FullESConfig(population=16, sigma=0.1, shaping=shaping)
     estimate = estimate_once(FullES(config, (diverging(1.0),)), key)
@@ -186,6 +188,7 @@ def test_diverged_members_count_and_get_the_worst_finite_loss(key, shaping):
 
 
 @pytest.mark.parametrize("shaping", ["centered_rank", "z_score", "none"])
+@pytest.mark.sampled(1)
 def test_nothing_moves_when_every_member_diverged(key, shaping):
     config = FullESConfig(population=8, shaping=shaping)
     estimate = estimate_once(FullES(config, (diverging(-100.0),)), key)
@@ -208,6 +211,7 @@ LAYOUTS = [Layout(), Layout(chunk=1), Layout(chunk=5), Layout(devices=2), Layout
 
 
 @pytest.mark.parametrize("layout", LAYOUTS[1:], ids=str)
+@pytest.mark.sampled(1)
 def test_layout_changes_no_random_number_and_results_only_by_rounding(layout, key):
     config = FullESConfig(population=14, tasks=2, seeds=3, shaping="none")
     # Losses that show what was drawn: of theta, of the task, of the lifetime.

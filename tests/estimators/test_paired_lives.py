@@ -53,6 +53,7 @@ def plain():
     [(PES, Layout(2, chunk=3)), (TruncatedES, Layout(chunk=3))],
     ids=str,
 )
+@pytest.mark.sampled(1)
 def test_layouts_draw_the_same_and_agree_to_rounding(plain, kind, layout):
     reference, found = plain[kind], lived(noisy(kind, layout), THETA, 4, layout.devices)
     # Short lives, so that rounding is not amplified; some ten roundings of numbers of size ten.

@@ -83,6 +83,7 @@ def test_blocks_of_primes_are_neither_small_nor_everything():
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("case", ["adafac, 32 wide", "velo"])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+@pytest.mark.sampled(5)
 def test_blocks_against_float64(spec, case):
     assert cpu_blocks.cut(CASES[case][0], spec.shape)
     compare(case, spec, jax.jit(one_step(case, spec, "cpu_blocks")))
@@ -93,11 +94,13 @@ def test_blocks_against_float64(spec, case):
 @pytest.mark.parametrize(
     "spec", [spec for spec in SPECS if spec.dtype == "float32"], ids=lambda spec: spec.name
 )
+@pytest.mark.sampled(5)
 def test_blocks_in_place_against_float64(spec, case):
     compare(case, spec, jax.jit(one_step_in_place(case, spec)))
 
 
 @pytest.mark.parametrize("spec", arg_specs.TILED, ids=lambda spec: spec.name)
+@pytest.mark.sampled(2)
 def test_blocks_of_their_own_size(spec):
     compare("adafac, 32 wide", spec, jax.jit(one_step_in_place("adafac, 32 wide", spec)))
 
@@ -120,6 +123,7 @@ def test_a_parameter_is_rounded_once():
     [(lopt_update, ()), (lopt_apply, (2,))],
     ids=["alone", "in place, vmapped"],
 )
+@pytest.mark.sampled(1)
 def test_derivatives_are_the_reference_s(update, batch):
     case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (7, 5), batch)
     layers, p, g = draw(spec, case)
@@ -193,6 +197,7 @@ def like(g):
 
 @pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
 @pytest.mark.parametrize("shape", [(512, 512), (509, 521), (3, 3, 160, 181)], ids=str)
+@pytest.mark.sampled(2)
 def test_in_place_nothing_is_copied(shape, case):
     """Parameters, gradients, four moments: 24 bytes; the claim has room for an update, 4 more."""
     needed, temporary = memory_of(case, arg_specs.ArgSpec("", shape), in_place=True)

@@ -132,6 +132,7 @@ def compare(case, spec, run):
 
 @pytest.mark.parametrize("implementation", EVERYWHERE)
 @pytest.mark.parametrize("spec", arg_specs.SMALL, ids=lambda spec: spec.name)
+@pytest.mark.sampled(9)
 def test_every_kind_of_call(spec, implementation):
     check("adafac, 4 wide", spec, implementation)
 
@@ -139,16 +140,19 @@ def test_every_kind_of_call(spec, implementation):
 @pytest.mark.parametrize("implementation", EVERYWHERE)
 @pytest.mark.parametrize("case", [name for name in CASES if name != "adafac, 4 wide"])
 @pytest.mark.parametrize("shape", [(5,), (6, 4), (3, 4, 2, 3)], ids=str)
+@pytest.mark.sampled(10)
 def test_every_feature_set(case, shape, implementation):
     check(case, arg_specs.ArgSpec("", shape), implementation)
 
 
 @pytest.mark.parametrize("spec", arg_specs.TILED, ids=lambda spec: spec.name)
+@pytest.mark.sampled(2)
 def test_the_reference_in_pieces(spec):
     check("adafac, 32 wide", spec, "reference")
 
 
 @pytest.mark.parametrize("implementation", EVERYWHERE)
+@pytest.mark.sampled(1)
 def test_a_million_elements(implementation):
     check("adafac, 4 wide", arg_specs.ArgSpec("", (1021, 1031)), implementation)
 
@@ -222,6 +226,7 @@ def test_gradients_reach_the_weights_as_finite_differences_say(monkeypatch, case
     ids=["one tensor", "population"],
 )
 @pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
+@pytest.mark.sampled(1)
 def test_no_array_of_all_channels_exists(case, spec):
     """Temporaries of the compiled program stay below ten floats an element; channels are 28."""
     layers, p, g = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, draw(spec, case)))

@@ -78,6 +78,7 @@ def one_step(case, spec, update):
     [(case, spec) for case, specs in CALLS.items() for spec in specs],
     ids=lambda x: getattr(x, "name", x),
 )
+@pytest.mark.sampled(4)
 def test_steps_and_moments(case, spec):
     update = partial(pallas_gpu.lopt_update, config=TINY)
     compare(case, spec, jax.jit(one_step(case, spec, update), compiler_options=QUICK))
@@ -328,6 +329,7 @@ LOWERED = {
     [(case, spec) for case, specs in LOWERED.items() for spec in specs if len(spec.shape) > 1],
     ids=lambda x: getattr(x, "name", x),
 )
+@pytest.mark.sampled(4)
 def test_real_calls_are_lowered(case, spec):
     assert lowered(spec, case, KernelConfig()).count("@__gpu$xla.gpu.triton") == 2
 
@@ -335,6 +337,7 @@ def test_real_calls_are_lowered(case, spec):
 @pytest.mark.parametrize(
     ("passes", "bits"), [("BF16_BF16_F32", 8), ("BF16_BF16_F32_X3", 16)], ids=lambda x: str(x)
 )
+@pytest.mark.sampled(1)
 def test_products_of_bfloat16_are_as_exact_as_their_bits(passes, bits):
     case, spec = "adafac, 32 wide", ArgSpec("", (5, 19))
     layers, p, g = draw(spec, case)

@@ -27,6 +27,7 @@ def test_a_prime_number_of_columns_stays_whole():
     [((), ()), ((1,), (0,)), ((2,), (0,)), ((11,), (0,)), ((3, 1), (0, 1)), ((13, 6), (0, 1)),
      ((3, 14, 5), (1, 2)), ((2, 3, 4), (0, 1, 2)), ((67, 65), (0, 1)), ((2, 71, 64), (1, 2))],
 )  # fmt: skip
+@pytest.mark.sampled(4)
 def test_means_in_parts(shape, axes):
     rng = np.random.default_rng(0)
     tensor, rows = rng.normal(size=(2, *shape)), rng.normal(size=(3, *[1] * len(shape)))

@@ -138,6 +138,7 @@ def learned(kind, implementation):
 
 
 @pytest.mark.parametrize("kind", ["adafac_mlp_lopt", "mlp_lopt", "velo", "celo"])
+@pytest.mark.sampled(2)
 def test_the_kernel_writes_into_the_parameter_s_place(monkeypatch, kind):
     """Its first output is what moves; of a chain it is a step, which is added afterwards."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

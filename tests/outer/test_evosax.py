@@ -54,6 +54,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.sampled(4)
 def test_reaches_the_minimum(name):
     optimizer = EvosaxMetaOptimizer(name, 32, evaluate, **SETTINGS[name])
     theta, log = run(optimizer, 250)
@@ -66,6 +67,7 @@ def test_reaches_the_minimum(name):
 
 
 @pytest.mark.parametrize("name", ["Open_ES", "CMA_ES", "PGPE", "SNES"])
+@pytest.mark.sampled(2)
 def test_the_search_starts_at_theta_with_the_given_spread(name):
     start = jax.tree.map(lambda x: x + 5.0, START)
     seen = []
@@ -91,6 +93,7 @@ def test_a_population_starts_with_theta_itself_and_keeps_its_best():
 
 
 @pytest.mark.parametrize("name", ["CMA_ES", "SNES", "Open_ES", "DifferentialEvolution"])
+@pytest.mark.sampled(2)
 def test_members_that_diverge_do_no_harm(name):
     def broken(key, thetas):
         losses = evaluate(key, thetas)
@@ -104,6 +107,7 @@ def test_members_that_diverge_do_no_harm(name):
 
 
 @pytest.mark.parametrize("name", ["CMA_ES", "Open_ES", "SimpleGA", "LM_MA_ES"])
+@pytest.mark.sampled(1)
 def test_theta_stays_finite_when_everything_diverges(name):
     optimizer = EvosaxMetaOptimizer(name, 8, lambda key, thetas: jnp.full(8, jnp.nan))
     theta, log = run(optimizer, 20)
@@ -159,6 +163,7 @@ def test_the_learning_rate_decays_every_generation(decay):
 
 
 @pytest.mark.parametrize("name", ["SNES", "SimpleGA"])
+@pytest.mark.sampled(1)
 def test_the_same_on_one_and_two_devices(name):
     def program(devices):
         layout = Layout(devices=devices, chunk=3)

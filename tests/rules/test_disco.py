@@ -176,6 +176,7 @@ def outcome(config, theta, params, target_params, trajectory):
     return loss + jnp.sum(state.life.hidden)
 
 
+@pytest.mark.slow
 def test_gradient_against_finite_differences():
     params, trajectory = _one_rollout()
     with jax.enable_x64(True):

@@ -121,6 +121,7 @@ def test_released_weights_of_an_optimizer(released_open):
         np.testing.assert_array_equal(found.theta[name], array)
 
 
+@pytest.mark.slow
 def test_a_learned_optimizer_moves_ppo(catch, tmp_path):
     """For as many steps as PPO says, and told its loss, which this one insists on."""
     config = optimizers.VeLOConfig(hidden=3, networks=2)

@@ -88,6 +88,7 @@ def test_a_run_that_is_refused_leaves_nothing(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_directories_that_are_refused(finished, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
@@ -157,6 +158,7 @@ def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_report_of_an_unfinished_run(tmp_path, capsys):
     config = replace(TINY, outer=replace(TINY.outer, generations=3))
     run = new_run(tmp_path / "run", config)
@@ -231,6 +233,7 @@ def test_an_unknown_environment_is_refused_before_the_first_is_measured(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
     """All but the training itself, which the evaluation's own tests see to."""
     asked = {}

@@ -70,6 +70,7 @@ def _no_downloads(monkeypatch):
 
 @pytest.mark.usefixtures("_no_downloads")
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
+@pytest.mark.sampled(6)
 def test_a_preset_builds(name, preset):
     config = experiments.load(name).presets[preset]
     held_out = getattr(config.evaluation, "envs", ())

@@ -188,6 +188,7 @@ def test_what_was_never_seen_is_told():
         ("truncated_es", "last", "fresh"),
     ],
 )
+@pytest.mark.slow
 def test_it_learns(method, reduce, data):
     """The step size of gradient descent rises from far too small: tasks have curvature 1."""
     config = replace(

@@ -43,6 +43,10 @@ def observed(path):
     return (path / "observations.jsonl").read_text()
 
 
+pytestmark = pytest.mark.slow
+"""Whole runs; what they are made of is tested in other files by default."""
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Folder of a whole run of `REPLAY` by the command line."""

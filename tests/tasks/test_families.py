@@ -41,6 +41,7 @@ def life(request):
     return family, jax.jit(jax.vmap(everything))
 
 
+@pytest.mark.sampled(2)
 def test_tasks_differ_in_numbers_only_and_lanes_do_not_meet(life):
     """Two lives in one program are what each is beside its own copy, to the bit, every time."""
     family, live = life
@@ -130,6 +131,7 @@ def test_every_example_is_as_likely():
 
 
 @pytest.mark.parametrize("kind", RESCALINGS)
+@pytest.mark.sampled(1)
 def test_rescaled_parameters_are_the_same_problem_in_other_units(kind):
     """q = p / units, dL/dq = units dL/dp, and the loss is the same."""
     plain = families.make("mlp/digits?width=3&batch=8&evaluated=8")

@@ -244,6 +244,7 @@ def measured(request):
     return case, [jax.tree.map(lambda x, i=i: x[i], everything) for i in range(LIVES)]
 
 
+@pytest.mark.sampled(3)
 def test_the_loss_is_that_of_the_small_network(measured):
     case, lives = measured
     for task, _, params, loss, _, told in lives:
@@ -254,6 +255,7 @@ def test_the_loss_is_that_of_the_small_network(measured):
     assert len({np.asarray(jax.tree.leaves(life[0].network)[0]).tobytes() for life in lives}) > 1
 
 
+@pytest.mark.sampled(3)
 def test_the_gradient_is_that_of_the_small_network(measured):
     """Along random directions, by central differences in float64; zero for all that is spare."""
     case, lives = measured
@@ -283,6 +285,7 @@ def test_the_gradient_is_that_of_the_small_network(measured):
         assert max(jax.tree.leaves(spare)) == 0
 
 
+@pytest.mark.sampled(3)
 def test_spare_weights_begin_at_zero(measured):
     case, lives = measured
     for task, start, *_ in lives:

@@ -86,6 +86,7 @@ def components(level):
     "name",
     [*SAMPLED, *OWN, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)],
 )
+@pytest.mark.sampled(3)
 def test_every_level_is_valid_with_agent_and_objects_apart(name):
     levels = {**MODES, **OWN}[name]
     batch = draw(levels, 4000)
