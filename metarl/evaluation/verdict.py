@@ -1,4 +1,4 @@
-"""What the numbers of a run say, in plain words. Every sentence is computed; none is a hope."""
+"""The summary sentences of a report, generated from its results."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -184,30 +184,39 @@ def _headline(
 ) -> str:
     """One sentence on the comparison with the reference, and one if even the start is unbeaten."""
     name, kind = _name(reference), [*seen, *unseen][0].kind
-    at_home = [compare(r, learned, reference) for r in seen if reference in r.rules]
+    at_home = [compare(r, learned, reference).verdict for r in seen if reference in r.rules]
     pooled = pooled_difference(unseen, learned, reference, reference)
-    home = all(d.verdict == "better" for d in at_home) if at_home else None
-    away = pooled[0].verdict == "better" if pooled else None
-    text = f"The {kind.learned} " + _outcome(home, away, name, kind.places)
+    away = pooled[0].verdict if pooled else None
+    text = f"The {kind.learned} " + _outcome(_joint(at_home), away, name, kind.places)
     starts = [compare(r, learned, "start") for r in seen if "start" in r.rules]
     if any(d.verdict != "better" for d in starts):
-        text += " It does not even beat its own start."
+        text += " It does not beat its own start."
     return text
 
 
-def _outcome(home: bool | None, away: bool | None, name: str, places: str) -> str:
-    """Words for (not) beating the reference at home and away; None where it was not measured."""
-    verb = {True: "beats", False: "does not beat"}
-    here, there = "where it was trained", f"on {places} it never saw"
+def _joint(verdicts: Sequence[str]) -> str | None:
+    """Verdict over several places: worse where any is, better where all are; None without one."""
+    if not verdicts:
+        return None
+    if "worse" in verdicts:
+        return "worse"
+    return "better" if set(verdicts) == {"better"} else "undecided"
+
+
+_VERBS = {"better": "beats", "undecided": "is level with", "worse": "is worse than"}
+
+
+def _outcome(home: str | None, away: str | None, name: str, places: str) -> str:
+    """Words for two verdicts, where it was trained and on held-out places; None = not measured."""
+    here, there = "where it was trained", f"on held-out {places}"
     if home is None and away is None:
         return f"was not compared with {name}."
     if home is None or away is None:
-        place = there if home is None else here
-        return f"{verb[bool(home or away)]} {name} {place}."
-    if home != away:
-        return f"{verb[home]} {name} {here} but {verb[away]} it {there}."
-    both = f"both {here} and {there}" if home else f"neither {here} nor {there}"
-    return f"{verb[home]} {name}, {both}."
+        place, verdict = (there, away) if home is None else (here, home)
+        return f"{_VERBS[verdict or 'undecided']} {name} {place}."
+    if home == away:
+        return f"{_VERBS[home]} {name}, both {here} and {there}."
+    return f"{_VERBS[home]} {name} {here} and {_VERBS[away]} it {there}."
 
 
 def _name(baseline: str) -> str:

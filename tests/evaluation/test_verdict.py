@@ -25,16 +25,18 @@ def scores(learned, ppo=10.0, start=5.0, dpo=8.0):
 @pytest.mark.parametrize(
     ("home", "away", "headline"),
     [
-        (12, 12, "The learned rule beats PPO, both where it was trained and on environments it "
-                 "never saw."),
-        (12, 9, "The learned rule beats PPO where it was trained but does not beat it on "
-                "environments it never saw."),
-        (9, 12, "The learned rule does not beat PPO where it was trained but beats it on "
-                "environments it never saw."),
-        (10, 10, "The learned rule does not beat PPO, neither where it was trained nor on "
-                 "environments it never saw."),
-        (4, 9, "The learned rule does not beat PPO, neither where it was trained nor on "
-               "environments it never saw. It does not even beat its own start."),
+        (12, 12, "The learned rule beats PPO, both where it was trained and on held-out "
+                 "environments."),
+        (12, 9, "The learned rule beats PPO where it was trained and is worse than it on held-out "
+                "environments."),
+        (9, 12, "The learned rule is worse than PPO where it was trained and beats it on held-out "
+                "environments."),
+        (12, 10, "The learned rule beats PPO where it was trained and is level with it on held-out "
+                 "environments."),
+        (10, 10, "The learned rule is level with PPO, both where it was trained and on held-out "
+                 "environments."),
+        (4, 9, "The learned rule is worse than PPO, both where it was trained and on held-out "
+               "environments. It does not beat its own start."),
     ],
 )  # fmt: skip
 def test_headline_follows_the_numbers(make_result, home, away, headline):
@@ -49,7 +51,7 @@ def test_an_interval_that_includes_zero_is_no_victory(make_result):
     # A difference of 1 between seeds that spread over 10 each.
     noisy = {"learned": around(11.0, spread=5.0), "ppo": around(10.0, spread=5.0)}
     words = verdict([make_result("toy/home", noisy)])
-    assert words.headline == "The learned rule does not beat PPO where it was trained."
+    assert words.headline == "The learned rule is level with PPO where it was trained."
     assert "does not beat PPO: the difference" in words.paragraph
     assert "includes zero" in words.paragraph
     assert "not evaluated on any environment that it had never seen" in words.paragraph
