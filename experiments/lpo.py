@@ -17,17 +17,17 @@ from metarl.run.settings import settings_for
 
 DESCRIPTION = "evolve a policy-optimisation objective (LPO) and compare it with PPO and DPO"
 
-# Lifetimes short enough that PPO, at its best learning rate, leaves room. Breakout rewards fast
-# learning; on Acrobot a drift that lets the policy collapse early never sees a reward.
+# Lifetimes short enough that PPO, at its best learning rate, leaves room. Evolution on Breakout
+# alone: the rule that it finds learns fast and explores little, and is worse than PPO on Acrobot.
 QUICK = EvolveRuleConfig(
-    task=TaskConfig(envs=("gymnax/Breakout-MinAtar", "gymnax/Acrobot-v1")),
+    task=TaskConfig(envs=("gymnax/Breakout-MinAtar",)),
     learner=PPOConfig(
         total_steps=12_800,
         num_envs=16,
         rollout_length=32,
-        learning_rate=8e-3,
+        learning_rate=1e-2,
         schedule="constant",
-        network=NetworkConfig(hidden=(32, 32)),
+        network=NetworkConfig(hidden=(32,), shared_torso=True),
     ),
     rule=LearnedDriftConfig(ppo_init=True),
     es=FullESConfig(population=32, sigma=0.05),
