@@ -20,6 +20,7 @@ def packed_scan(
     Every array in the carry and in the outputs is an operation of the loop's body, or two. Where a
     body does little, as a step of an environment does, these are most of it.
     """
+    function = jax.jit(function, inline=True)  # so that it is traced once for shapes and loop
     first = jax.tree.map(lambda x: x[0], xs)
     carry_shapes, output_shapes = jax.eval_shape(function, carry, first)
     pack_carry, unpack_carry = _packing(carry_shapes)

@@ -99,12 +99,12 @@ def _train(
     env: Environment, group: Mapping[str, Contender], keys: Key, layout: Layout
 ) -> dict[str, _Record]:
     """Lives `keys [S]` lives of every contender of a group that shares its learner."""
-    program = _training_program(env, next(iter(group.values())), len(group), layout)
+    program = training_program(env, next(iter(group.values())), len(group), layout)
     records = jax.device_get(program(keys, stacked_thetas(group)))
     return {name: jax.tree.map(lambda x, i=i: x[i], records) for i, name in enumerate(group)}
 
 
-def _training_program(
+def training_program(
     env: Environment, contender: Contender, contenders: int, layout: Layout
 ) -> Callable[[Key, Theta], _Record]:
     """Compiles `(keys [S], thetas [contenders, ...]) -> records [contenders, S, K]`.

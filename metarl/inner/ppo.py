@@ -32,6 +32,7 @@ from metarl.networks.actor_critic import (
 )
 from metarl.optimizers.parameters import describe
 from metarl.optimizers.protocol import Activity, InnerOptimizer, UpdateContext, from_optax
+from metarl.optimizers.vector_adam import vector_adam
 from metarl.rl.distributions import (
     ActionDistribution,
     Categorical,
@@ -135,19 +136,13 @@ class PPO:
 
     @cached_property
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam with the schedule, behind gradient clipping, on all parameters as one vector.
-
-        A dozen small tensors would be some seventy small programs at every step.
-        """
+        """Adam with the schedule, behind gradient clipping."""
         config = self.config
         rate: optax.ScalarOrSchedule = config.learning_rate
         if config.schedule == "linear":
             steps = config.updates * config.epochs * config.minibatches
             rate = optax.linear_schedule(config.learning_rate, 0.0, steps)
-        adam = optax.adam(rate, *config.adam_betas, eps=1e-5)
-        if config.max_grad_norm is None:
-            return optax.flatten(adam)
-        return optax.flatten(optax.chain(_clip_by_norm(config.max_grad_norm), adam))
+        return vector_adam(rate, config.adam_betas, 1e-5, config.max_grad_norm)
 
     def initial_theta(self, key: Key) -> Theta:
         """Draws the meta-parameters to start from, in the form that `init` and `step` take."""
@@ -309,16 +304,6 @@ class PPO:
         if self._inner_optimizer.wants_activity:
             return apply_with_activity(self.network, params, obs)
         return self.network.apply(params, obs), None
-
-
-def _clip_by_norm(most: float) -> optax.GradientTransformation:
-    """Clips a vector. Its norm is a product, not a sum: XLA cuts long sums into windows on CPU."""
-
-    def clipped(gradient: Array, _: Array | None) -> Array:
-        norm = jnp.sqrt(jnp.vdot(gradient, gradient))
-        return gradient * (most / jnp.maximum(norm, most))
-
-    return optax.stateless(clipped)
 
 
 def _episode_log(trajectory: Trajectory, losses: Losses) -> PPOLog:
