@@ -109,14 +109,6 @@ def test_only_ended_lives_are_scored(key):
     np.testing.assert_array_equal(state.lives.task, [1, 7, 3, 8, 5, 6])
 
 
-def test_first_ends_are_spread(key):
-    found = estimator(stagger=True, lives=200)
-    ends = np.asarray(found.init(key, jnp.float32(THETA)).lives.end)
-    assert set(ends) == set(range(1, LIFE + 1))
-    # Uniform: four standard errors of the mean of 200.
-    assert abs(ends.mean() - (LIFE + 1) / 2) < 4 * np.sqrt((LIFE**2 - 1) / 12 / 200)
-
-
 def test_a_life_that_diverges_is_replaced_and_gives_no_gradient(key):
     found = estimator(Layout(chunk=1))
     theta = jnp.float32(THETA)
