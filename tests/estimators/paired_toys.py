@@ -62,17 +62,16 @@ class Slope:
 
 @dataclass(frozen=True)
 class Noisy:
-    """Descends with noise, from a start that may depend on theta; keeps the key it was given."""
+    """Descends with noise, from a start that may depend on theta."""
 
     start: float = 0.0
 
     def init(self, key, theta, task):
-        return {"x": jax.random.normal(key) + self.start * theta["bias"], "key": key}
+        return {"x": jax.random.uniform(key) + self.start * theta["bias"]}
 
     def step(self, key, theta, task, state):
-        rate = jnp.sum(theta["rate"])
-        x = state["x"] - rate * (state["x"] - task) + 0.1 * jax.random.normal(key)
-        return {**state, "x": x}, (x - task) ** 2
+        x = state["x"] - jnp.sum(theta["rate"]) * (state["x"] - task) + jax.random.uniform(key)
+        return {"x": x}, (x - task) ** 2
 
 
 def last(logs):

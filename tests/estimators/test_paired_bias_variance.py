@@ -92,6 +92,7 @@ def test_pes_is_unbiased_for_the_total_loss_of_a_life_and_truncated_es_is_not(de
     assert abs(z_scores(descents[NoiseReuseES].sum(axis=1), exact)) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_variance_on_a_linear_loss(kind):
     """Of one pair in part w: `w |c|^2 + c_i^2` for PES, `|c|^2 + c_i^2` for the others.
@@ -110,16 +111,3 @@ def test_variance_on_a_linear_loss(kind):
         NoiseReuseES: LINEAR_PARTS**2 * (square + SLOPE**2),
     }
     assert_variance(samples.sum(axis=1), total[kind])
-
-
-def test_pairs_and_lives_average_the_noise():
-    found = make(PES, Slope(jnp.float32(SLOPE)), 1, 1, lives=3, pairs=2, sigma=0.5)
-    samples = whole_lives(found, jnp.zeros(4), 1, 4000)[:, 0]
-    assert_variance(samples, (SLOPE @ SLOPE + SLOPE**2) / 6)
-
-
-def test_signs_give_the_direction_whatever_the_size():
-    """`E eps sign(eps . c) / (2 sigma)`, of size `sqrt(2 / pi) / (2 sigma)` along c."""
-    found = make(PES, Slope(jnp.float32(100 * SLOPE)), 1, 1, lives=4, sigma=0.5, sign=True)
-    samples = whole_lives(found, jnp.zeros(4), 1, 4000)[:, 0]
-    assert_mean(samples, np.sqrt(2 / np.pi) * SLOPE / np.linalg.norm(SLOPE))

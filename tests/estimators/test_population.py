@@ -1,22 +1,34 @@
+"""Who lives on whose tasks and random numbers, and what is told of every member."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metarl.core.contracts import Unroll
 from metarl.core.mesh import Layout
 from metarl.estimators.population import evaluate
 
-from .toys import one_step
+from .toys import OneStep, Tasks
 
-P, TASKS, SEEDS = 6, 3, 2
+P = 6
+SHOWN = Unroll(
+    Tasks(jax.random.uniform),
+    OneStep(lambda theta, task, key: {"task": task, "life": jax.random.uniform(key)}),
+    1,
+    lambda logs: logs["life"][0],
+)
+"""Shows the task, and in its loss the random numbers of a lifetime."""
 
 
-def shown(key, sharing, function):
-    """Sums over a member's lifetimes of what they saw, `[P]`: for one, two tasks, two seeds."""
+@pytest.fixture(scope="module")
+def seen():
+    """Sums of what a member's lifetimes saw, `[P]`, by sharing, number of tasks and of seeds."""
+    cases = [("pair", 1, 1), ("population", 1, 1), ("none", 1, 1), ("none", 2, 1), ("none", 1, 2)]
 
-    def total(tasks, seeds):
+    def told(key, sharing, tasks, seeds):
         evaluation = evaluate(
-            (one_step(function, jax.random.uniform),),
+            (SHOWN,),
             Layout(),
             lambda member: jnp.float32(0),
             P,
@@ -24,57 +36,55 @@ def shown(key, sharing, function):
             common_random_numbers=sharing,
             tasks=tasks,
             seeds=seeds,
+            summary=lambda logs: {"task": logs["task"][0]},
         )
-        return np.asarray(evaluation.losses[0] * tasks * seeds)
+        sums = {"life": evaluation.losses[0], "task": evaluation.summary["task"][0]}
+        return jax.tree.map(lambda x: x * tasks * seeds, sums)
 
-    return total(1, 1), total(2, 1), total(1, 2)
-
-
-def task_seen(theta, task, key):
-    return task
-
-
-def life_seen(theta, task, key):
-    return jax.random.uniform(key)
+    run = jax.jit(lambda key: [told(key, *case) for case in cases])
+    return dict(zip(cases, jax.device_get(run(jax.random.key(0))), strict=True))
 
 
 @pytest.mark.parametrize(("sharing", "different"), [("pair", 3), ("population", 1), ("none", 6)])
-@pytest.mark.parametrize("function", [task_seen, life_seen])
-def test_who_shares_random_numbers(key, sharing, different, function):
-    first, _, _ = shown(key, sharing, function)
-    assert len(np.unique(first)) == different
+@pytest.mark.parametrize("what", ["task", "life"])
+def test_who_shares_random_numbers(seen, sharing, different, what):
+    found = seen[sharing, 1, 1][what]
+    assert len(np.unique(found)) == different
     if sharing == "pair":
-        np.testing.assert_array_equal(first[0::2], first[1::2])
+        np.testing.assert_array_equal(found[0::2], found[1::2])
 
 
-def test_seeds_share_the_task_and_differ_otherwise(key):
-    one, two_tasks, two_seeds = shown(key, "none", task_seen)
-    np.testing.assert_array_equal(two_seeds, 2 * one)
-    assert np.all(two_tasks != 2 * one)
-    one, two_tasks, two_seeds = shown(key, "none", life_seen)
-    assert np.all(two_seeds != 2 * one)
-    assert np.all(two_tasks != 2 * one)
+def test_seeds_share_the_task_and_differ_otherwise(seen):
+    one, two_tasks, two_seeds = (seen["none", *case] for case in ((1, 1), (2, 1), (1, 2)))
+    np.testing.assert_array_equal(two_seeds["task"], 2 * one["task"])
+    assert np.all(two_tasks["task"] != 2 * one["task"])
+    assert np.all(two_seeds["life"] != 2 * one["life"])
+    assert np.all(two_tasks["life"] != 2 * one["life"])
 
 
-def test_unrolls_draw_apart(key):
-    unroll = one_step(life_seen)
-    losses = evaluate((unroll, unroll), Layout(), lambda m: jnp.float32(0), P, key).losses
-    assert losses.shape == (2, P)
-    assert losses[0, 0] != losses[1, 0]
-
-
-def test_members_are_told_apart_and_summaries_averaged(key):
-    unroll = one_step(lambda theta, task, key: theta + task, lambda key: jnp.float32(0.5))
-    evaluation = evaluate(
-        (unroll,),
-        Layout(chunk=4),
-        lambda member: member.astype(jnp.float32),
-        P,
-        key,
-        tasks=TASKS,
-        seeds=SEEDS,
-        summary=lambda logs: {"twice": 2 * logs[0], "steps": jnp.float32(logs.shape[0])},
+def test_members_are_told_apart_unrolls_draw_apart_and_summaries_are_averaged(key):
+    unroll = Unroll(
+        Tasks(lambda key: jnp.float32(0.5)),
+        OneStep(lambda theta, task, key: {"sum": theta + task, "life": jax.random.uniform(key)}),
+        1,
+        lambda logs: logs["sum"][0],
     )
-    np.testing.assert_allclose(evaluation.losses, np.arange(P)[None] + 0.5)
-    np.testing.assert_allclose(evaluation.summary["twice"], 2 * np.arange(P)[None] + 1)
-    np.testing.assert_array_equal(evaluation.summary["steps"], np.ones((1, P)))
+
+    @jax.jit
+    def run(key):
+        return evaluate(
+            (unroll, unroll),
+            Layout(chunk=4),
+            lambda member: member.astype(jnp.float32),
+            P,
+            key,
+            tasks=3,
+            seeds=2,
+            summary=lambda logs: {"twice": 2 * logs["sum"][0], "life": logs["life"][0]},
+        )
+
+    losses, summary = run(key)
+    expected = np.tile(np.arange(P) + 0.5, (2, 1))
+    np.testing.assert_allclose(losses, expected)
+    np.testing.assert_allclose(summary["twice"], 2 * expected)
+    assert np.all(summary["life"][0] != summary["life"][1])
