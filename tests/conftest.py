@@ -17,12 +17,12 @@ _CACHE = Path(tempfile.gettempdir()) / f"metarl-test-cache-{os.getuid()}"
 def pytest_configure(config):
     """Sets XLA's flags before the backend starts.
 
-    Most of the tests' time is compilation, and their programs run once: LLVM does not optimize
-    them. Slow tests run long programs, optimized as users run them.
+    Most of the tests' time is compilation, and their programs run once: LLVM optimizes them at its
+    lowest level. Slow tests run long programs, optimized as users run them.
     """
     flags = ["--xla_force_host_platform_device_count=2"]
     if config.getoption("markexpr") != "slow":
-        flags.append("--xla_backend_optimization_level=0")
+        flags.append("--xla_backend_optimization_level=1")
     os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()
     jax.config.update("jax_compilation_cache_dir", str(_CACHE))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

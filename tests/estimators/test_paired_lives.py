@@ -10,7 +10,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.exams import exam_of
 from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import PairedLivesConfig
+from metarl.estimators.paired_lives import Pair, PairedLivesConfig
 from metarl.estimators.perturbations import perturbation
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
@@ -271,3 +271,10 @@ def test_bad_settings_are_refused(bad, said):
 def test_theta_that_cannot_be_perturbed_is_refused(key):
     with pytest.raises(ConfigError, match=r"theta\['steps'\] has dtype int32"):
         make(PES, LogRate(), 1, 1).init(key, {"rate": jnp.float32(0), "steps": jnp.int32(3)})
+
+
+def test_the_score_is_of_the_positive_member_of_the_first_pair(key):
+    """Of states `[pairs, 2]` that are all different; no program is compiled for it."""
+    found = make(PES, Slope(jnp.ones(1)), 1, 1, pairs=3)
+    pairs = Pair(key, (), {"x": np.arange(6).reshape(3, 2)})
+    assert found._nursery.shown(pairs) == {"x": 0}
