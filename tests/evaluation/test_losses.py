@@ -141,8 +141,8 @@ def test_the_verdict_speaks_of_optimizers(losses):
     away = losses("toy/away", {"learned": 3.0 * TASKS, "adam": TASKS}, held_out=True)
     words = verdict([home, away])
     assert words.headline == (
-        "The learned optimizer beats Adam where it was trained but does not beat it on families of "
-        "tasks it never saw."
+        "The learned optimizer beats Adam where it was trained and is worse than it on held-out "
+        "families of tasks."
     )
     assert "Against Adam on 1 family of tasks that it never saw, it is better on 0" in (
         words.paragraph
