@@ -37,6 +37,7 @@ def saved(tmp_path, key):
     return rules.save(tmp_path / "tiny.safetensors", theta, config, CARD)
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_saved_drift(saved):
     command = [sys.executable, str(EXAMPLE), "--drift", str(saved), "--iterations", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)

@@ -96,6 +96,7 @@ def test_a_constant_reward_is_scored_exactly():
     assert not found.held_out
 
 
+@pytest.mark.slow
 def test_agents_of_several_kinds_stand_side_by_side():
     """Updates of different size: the curves meet at the ends of the larger ones."""
     env = envs.make("gymnax/Catch-bsuite")

@@ -48,6 +48,7 @@ def learn(probe, key, updates=200):
     ],
     ids=lambda f: f.__name__,
 )
+@pytest.mark.sampled(2)
 def test_values_and_actions(make, key):
     """The same probes, and the same tolerance, as of the other actor-critic."""
     probe = make()

@@ -40,6 +40,7 @@ def train(probe, rule, key, updates=120, **settings):
 
 
 @pytest.mark.parametrize("make", probes.PROBES, ids=lambda f: f.__name__)
+@pytest.mark.sampled(5)
 def test_values_and_actions(make, key):
     probe = make()
     action, values, logs = train(probe, rules.ppo(), key)
@@ -60,6 +61,7 @@ def learnt_discrete(probe):
 
 
 @pytest.mark.parametrize("rule", RULES[1:], ids=lambda r: r.name)
+@pytest.mark.sampled(2)
 def test_other_rules_learn_too(rule, key):
     probe = probes.state_action_reward()
     action, _, _ = train(probe, rule, key)

@@ -76,6 +76,7 @@ def rate_of_descent():
 
 
 @pytest.mark.parametrize("problem", [drift_of_ppo, rate_of_descent])
+@pytest.mark.sampled(1)
 def test_one_pes_meta_trains_a_drift_and_an_optimizer(problem):
     truncation, task, theta = problem()
     meta = GradientMetaOptimizer(PES(CONFIG, truncation, Uniform(FixedTask(task))), OUTER)

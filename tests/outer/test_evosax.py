@@ -54,7 +54,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 def test_reaches_the_minimum(name):
     optimizer = EvosaxMetaOptimizer(name, 32, evaluate, **SETTINGS[name])
     theta, log = run(optimizer, 250)
@@ -93,7 +93,7 @@ def test_a_population_starts_with_theta_itself_and_keeps_its_best():
 
 
 @pytest.mark.parametrize("name", ["CMA_ES", "SNES", "Open_ES", "DifferentialEvolution"])
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 def test_members_that_diverge_do_no_harm(name):
     def broken(key, thetas):
         losses = evaluate(key, thetas)

@@ -95,12 +95,13 @@ def expected():
     ("devices", "chunk"),
     [
         (1, 2),
-        pytest.param(2, 1, marks=pytest.mark.slow),
-        pytest.param(1, None, marks=pytest.mark.slow),
-        pytest.param(1, 1, marks=pytest.mark.slow),
-        pytest.param(2, 2, marks=pytest.mark.slow),
+        (2, 1),
+        (1, None),
+        (1, 1),
+        (2, 2),
     ],
 )
+@pytest.mark.slow
 def test_another_layout_gives_the_same_lifetimes(expected, devices, chunk):
     """Fitness agrees to the rounding of a mean, in which rounding of the networks does not show.
 

@@ -32,12 +32,14 @@ def memory(tmp_path, **changes):
     return [float(result.scores[name][0]) for name in result.rules]
 
 
+@pytest.mark.slow
 def test_persistent_evolution_strategies_need_no_more_for_longer_lives(tmp_path, capsys):
     short, long = memory(tmp_path)
     assert 0 < long == short
     assert "theta 1 numbers" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_backpropagation_through_whole_lives_keeps_every_update(tmp_path):
     whole = replace(OPTIMIZER.meta_loss, truncation=LIFETIME[1])
     short, long = memory(tmp_path, method="backprop", meta_loss=whole)

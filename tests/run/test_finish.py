@@ -46,6 +46,7 @@ def test_a_result_without_any_finite_score():
     assert line == f"{CATCH}: learned -3  (1m01s); diverged: 2 of learned"
 
 
+@pytest.mark.slow
 def test_a_rule_without_any_finite_score_is_saved_and_reported(tmp_path):
     run = new_run(tmp_path / "run")
     theta, _ = evolve_in(run)

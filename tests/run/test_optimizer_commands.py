@@ -63,6 +63,7 @@ def test_a_claim_about_optimizers_is_measured_again(scored, tmp_path, monkeypatc
     assert again.value == pytest.approx(ratio, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_an_envelope_and_a_score_against_it(tmp_path, capsys):
     path = tmp_path / "toy.json"
     words = ["envelope", FAMILY, "--out", str(path), "--steps", "12", "--points", "12"]

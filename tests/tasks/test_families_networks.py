@@ -237,8 +237,10 @@ def measured(request):
 
     keys = jax.random.split(jax.random.key(1), LIVES)
     shapes = jax.eval_shape(lambda key: family.init(key, family.sample(key)), keys[0])
+    # Its own numbers, whichever other cases run.
+    rng = np.random.default_rng(2)
     noise = jax.tree.map(
-        lambda x: 0.3 * RNG.standard_normal((LIVES, *x.shape), dtype=np.float32), shapes
+        lambda x: 0.3 * rng.standard_normal((LIVES, *x.shape), dtype=np.float32), shapes
     )
     everything = jax.device_get(jax.jit(jax.vmap(measure))(keys, noise))
     return case, [jax.tree.map(lambda x, i=i: x[i], everything) for i in range(LIVES)]
