@@ -2,8 +2,8 @@
 
 Always prints the processor time of the whole run. `--cost-report FILE` writes, for each test, its
 processor-seconds (set-up included), the number of programs that XLA compiled, the seconds that
-they took (tracing and lowering apart), and how many came from the compilation cache, as JSON; and
-prints the dearest files and tests.
+they took (tracing and lowering apart), how many came from the compilation cache, and the peak of
+its worker's memory so far in GB, as JSON; and prints the dearest files and tests.
 """
 
 import collections
@@ -57,6 +57,8 @@ class _Costs:
             if name == f"cost-{report.when}":
                 for field in _FIELDS:
                     self.tests[report.nodeid][field] += value[field]
+                # The worker's peak so far: the first test that has a value raised it to there.
+                self.tests[report.nodeid]["memory"] = value["memory"]
                 self.memory = max(self.memory, value["memory"])
 
     def pytest_terminal_summary(self, terminalreporter):
