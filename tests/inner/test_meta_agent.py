@@ -77,6 +77,7 @@ def test_the_way_back_does_not_act_again(monkeypatch, key, mark, rollouts):
     [
         pytest.param(1, False, id="one update", marks=pytest.mark.slow),
         pytest.param(2, True, id="through inputs"),
+        pytest.param(3, True, id="through inputs twice", marks=pytest.mark.slow),
     ],
 )
 def test_the_meta_gradient_against_finite_differences(key, updates, input_gradient):

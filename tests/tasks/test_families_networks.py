@@ -38,7 +38,7 @@ LENGTH = 4
 TEXT = Text(
     "tiny", np.array([0, 2, 1, 1, 3], np.uint8), np.array([3, 0, 0, 2, 1], np.uint8), "abcd"
 )
-LIVES = 6
+NUM_TASKS = 6
 ONE = {"batch": Span(2, 2), "evaluated": 2}
 
 
@@ -235,34 +235,36 @@ def measured(request):
         loss, gradient = jax.value_and_grad(family.loss)(params, key, task)
         return task, start, params, loss, gradient, family.evaluate(params, key, task)
 
-    keys = jax.random.split(jax.random.key(1), LIVES)
+    keys = jax.random.split(jax.random.key(1), NUM_TASKS)
     shapes = jax.eval_shape(lambda key: family.init(key, family.sample(key)), keys[0])
     # Its own numbers, whichever other cases run.
     rng = np.random.default_rng(2)
     noise = jax.tree.map(
-        lambda x: 0.3 * rng.standard_normal((LIVES, *x.shape), dtype=np.float32), shapes
+        lambda x: 0.3 * rng.standard_normal((NUM_TASKS, *x.shape), dtype=np.float32), shapes
     )
     everything = jax.device_get(jax.jit(jax.vmap(measure))(keys, noise))
-    return case, [jax.tree.map(lambda x, i=i: x[i], everything) for i in range(LIVES)]
+    return case, [jax.tree.map(lambda x, i=i: x[i], everything) for i in range(NUM_TASKS)]
 
 
 @pytest.mark.sampled(3)
 def test_the_loss_is_that_of_the_small_network(measured):
-    case, lives = measured
-    for task, _, params, loss, _, told in lives:
+    case, samples = measured
+    for task, _, params, loss, _, told in samples:
         reduced = cut(params, case.masks(task.network))
         # A few hundred float32 operations on numbers of order 1.
         np.testing.assert_allclose(loss, case.loss(reduced, task.network, False), rtol=1e-5)
         np.testing.assert_allclose(told["loss"], case.loss(reduced, task.network, True), rtol=1e-5)
-    assert len({np.asarray(jax.tree.leaves(life[0].network)[0]).tobytes() for life in lives}) > 1
+    assert (
+        len({np.asarray(jax.tree.leaves(sample[0].network)[0]).tobytes() for sample in samples}) > 1
+    )
 
 
 @pytest.mark.sampled(3)
 def test_the_gradient_is_that_of_the_small_network(measured):
     """Along random directions, by central differences in float64; zero for all that is spare."""
-    case, lives = measured
+    case, samples = measured
     rng = np.random.default_rng(1)
-    for task, _, params, _, gradient, _ in lives:
+    for task, _, params, _, gradient, _ in samples:
         masks = case.masks(task.network)
         reduced, slope = cut(params, masks), cut(gradient, masks)
         for _ in range(3):
@@ -289,8 +291,8 @@ def test_the_gradient_is_that_of_the_small_network(measured):
 
 @pytest.mark.sampled(3)
 def test_spare_weights_begin_at_zero(measured):
-    case, lives = measured
-    for task, start, *_ in lives:
+    case, samples = measured
+    for task, start, *_ in samples:
         there = masks_like(case.masks(task.network), start)
         outside = jax.tree.map(lambda x, m: np.abs(np.where(m, 0, x)).max(), start, there)
         assert max(jax.tree.leaves(outside)) == 0
