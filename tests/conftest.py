@@ -1,5 +1,6 @@
 """Settings of every test: two host devices, strict promotion, quick compilation, a cache."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -9,20 +10,24 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+from tests import quick_compilation
+
 pytest_plugins = ["tests.cost_report", "tests.hang_guard", "tests.sampling"]
 
 _CACHE = Path(tempfile.gettempdir()) / f"metarl-test-cache-{os.getuid()}"
 
 
 def pytest_configure(config):
-    """Sets XLA's flags before the backend starts.
+    """Sets XLA's flags before the backend starts, and makes garbage collection rare.
 
-    Most of the tests' time is compilation, and their programs run once: LLVM optimizes them at its
-    lowest level. Slow tests run long programs, optimized as users run them.
+    Most of the tests' time is compilation, and their programs run once, so they are optimized as
+    little as XLA can: a third of the time. Slow tests run long programs, optimized as users run
+    them. Tracing allocates so much that frequent collections are a tenth of the rest.
     """
+    gc.set_threshold(200_000, 50, 100)
     flags = ["--xla_force_host_platform_device_count=2"]
     if config.getoption("markexpr") != "slow":
-        flags.append("--xla_backend_optimization_level=1")
+        flags.extend(quick_compilation.flags())
     os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()
     jax.config.update("jax_compilation_cache_dir", str(_CACHE))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -14,13 +14,9 @@ import pytest
 
 from metarl.envs import Box, Discrete, gymnax, make, registered
 from metarl.envs.wrappers import autoreset, episode_statistics, time_limit
+from tests.quick_compilation import quick_jit
 
 STEPS, LIMIT, OWN_LIMIT, COPIES = 10, 4, 3, 2
-
-# Compilation is all the cost here: a third of it remains. Newer jax lacks the second option.
-FAST_COMPILATION = {"xla_backend_optimization_level": 0}
-if jax.__version_info__ < (0, 10):
-    FAST_COMPILATION["xla_cpu_use_fusion_emitters"] = False
 
 # Observations of gymnax 1.0.1 that leave the bounds that it states itself.
 WRONG_BOUNDS = {
@@ -131,7 +127,7 @@ def program(env):
         looped = jax.lax.map(lambda key: rollout(key, params), keys)
         return jax.vmap(rollout)(keys, stacked), looped
 
-    return jax.jit(both, compiler_options=FAST_COMPILATION)
+    return quick_jit(both)
 
 
 @cache

@@ -9,8 +9,7 @@ from scipy import stats
 from metarl.core.errors import ConfigError
 from metarl.envs import chains, make
 from metarl.envs.chains import Chain, ChainDistribution, delayed_chain
-
-from .fast import fast_jit
+from tests.quick_compilation import quick_jit
 
 LENGTHS, EPISODES = (1, 2, 5), 3000
 
@@ -38,7 +37,7 @@ def played():
         _, record = jax.lax.scan(act, state, (jax.random.split(key_steps, 5), actions))
         return obs, actions, record
 
-    many = fast_jit(jax.vmap(jax.vmap(episode, (0, None)), (None, 0)))
+    many = quick_jit(jax.vmap(jax.vmap(episode, (0, None)), (None, 0)))
     out = many(jax.random.split(jax.random.key(0), EPISODES), stacked)
     return params, jax.tree.map(np.asarray, out)
 
@@ -91,7 +90,7 @@ def test_distracting_bits_hide_the_two_that_matter():
     assert env.observation_space.shape == (22,)
     params = chain(7, good_action=0)
 
-    @fast_jit
+    @quick_jit
     @jax.vmap
     def two_steps(key):
         keys = jax.random.split(key, 4)
@@ -115,7 +114,7 @@ def test_distracting_bits_hide_the_two_that_matter():
 def test_tasks_are_distributed_as_published():
     for name, longest in (("short_noisy", 30), ("long", 50)):
         levels = chains.variant(name)
-        tasks = fast_jit(jax.vmap(levels.sample))(jax.random.split(jax.random.key(2), 5000))
+        tasks = quick_jit(jax.vmap(levels.sample))(jax.random.split(jax.random.key(2), 5000))
         counts = np.bincount(tasks.length)[5:]
         assert len(counts) == longest - 4
         assert counts.sum() == 5000

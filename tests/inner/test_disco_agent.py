@@ -1,6 +1,7 @@
 """An agent that learns by DiscoRL: all of its parts together, and the published rule on Catch."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,9 @@ from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
 from metarl.rules import disco
 from metarl.tasks.lifetimes import TimedTask
+from tests.quick_compilation import quick_jit
 
 ROLLOUT = 29
-
-UNOPTIMISED = {"xla_backend_optimization_level": 0}  # small networks: compiling is what takes long
 
 
 class Setting(NamedTuple):
@@ -28,11 +28,11 @@ class Setting(NamedTuple):
     network: ActionModelConfig
     capacity: int
     batch: int
-    compiler_options: dict[str, int]
+    jit: Callable
 
 
-SMALL = Setting(3, ActionModelConfig(hidden=(8,), width=4, head_hidden=4), 8, 4, UNOPTIMISED)
-PUBLISHED = Setting(8, ActionModelConfig(), 1024, 64, {})
+SMALL = Setting(3, ActionModelConfig(hidden=(8,), width=4, head_hidden=4), 8, 4, quick_jit)
+PUBLISHED = Setting(8, ActionModelConfig(), 1024, 64, jax.jit)
 
 
 def made(setting, rule):
@@ -68,10 +68,9 @@ def live(agent, task, setting, theta, key, iterations):
         done = trajectory.done.astype(jnp.float32)
         return (state, replay), jnp.sum(trajectory.episode_return * done) / jnp.sum(done)
 
-    options = setting.compiler_options
-    first = jax.jit(start, compiler_options=options)(key)
+    first = setting.jit(start)(key)
     keys = jax.random.split(key, iterations)
-    live_on = jax.jit(lambda c: jax.lax.scan(iterate, c, keys), compiler_options=options)
+    live_on = setting.jit(lambda c: jax.lax.scan(iterate, c, keys))
     (state, _), returns = live_on(first)
     return first[0], state, np.asarray(returns)
 

@@ -151,8 +151,8 @@ def test_the_reference_in_pieces(spec):
     check("adafac, 32 wide", spec, "reference")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", EVERYWHERE)
-@pytest.mark.sampled(1)
 def test_a_million_elements(implementation):
     check("adafac, 4 wide", arg_specs.ArgSpec("", (1021, 1031)), implementation)
 

@@ -29,15 +29,13 @@ from tests.kernels.cross_lowering import lowered_for_gpu
 from tests.kernels.programs import equations
 from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import CASES, RATES, compare, draw, expected, start
+from tests.quick_compilation import quick_jit
 
 pytestmark = pytest.mark.kernel
 
 SMALL = Strips(16, rows=(2, 2))
 TINY = KernelConfig(SMALL, SMALL, interpret=True)
 """Strips of 2 x 16: small tensors have several, and at the edges they stick out."""
-
-QUICK = {"xla_backend_optimization_level": 0}
-"""Kernels run step by step are long programs, which need not be fast."""
 
 CALLS = {
     "adafac, 4 wide": [
@@ -81,7 +79,7 @@ def one_step(case, spec, update):
 @pytest.mark.sampled(4)
 def test_steps_and_moments(case, spec):
     update = partial(pallas_gpu.lopt_update, config=TINY)
-    compare(case, spec, jax.jit(one_step(case, spec, update), compiler_options=QUICK))
+    compare(case, spec, quick_jit(one_step(case, spec, update)))
 
 
 @pytest.mark.slow
@@ -158,7 +156,7 @@ def test_parameters_are_moved_in_place():
     layers, p, g = draw(spec, case)
     config = replace(TINY, in_place=True)
     run = one_step(case, spec, partial(pallas_gpu.lopt_update, config=config))
-    new, moments = jax.jit(run, compiler_options=QUICK)(layers, p, g[0], start(spec))
+    new, moments = quick_jit(run)(layers, p, g[0], start(spec))
     want, tensor = expected(case, layers, p, g[:1])
     assert new.dtype == p.dtype
     moved = np.float64(p) - want[0]
@@ -188,7 +186,7 @@ def test_tensors_of_one_shape_are_moved_in_one_call(monkeypatch):
         calls = [Call(layers, 0.5, p, g[0], moments) for p, g in tensors]
         return lopt_apply_many(CASES[case][0], calls, RATES, CASES[case][-1], "pallas_gpu")
 
-    program = jax.jit(run, compiler_options=QUICK).trace(layers, tensors, start(spec))
+    program = quick_jit(run).trace(layers, tensors, start(spec))
     kernels = [eqn for eqn in equations(program.jaxpr) if "grid_mapping" in eqn.params]
     assert len(kernels) == 2
     assert len(kernels[-1].params["input_output_aliases"]) == 3
@@ -212,7 +210,7 @@ def test_gradients_are_those_of_the_reference():
         run = one_step(case, spec, update)
         made = jax.eval_shape(run, *arguments)
         given = jax.tree.map(lambda x: np.float32(rng.normal(size=x.shape)), made)
-        pull = jax.jit(lambda x, y: jax.vjp(run, *x)[1](y), compiler_options=QUICK)
+        pull = quick_jit(lambda x, y: jax.vjp(run, *x)[1](y))
         return pull(arguments, given)
 
     got = gradients(partial(pallas_gpu.lopt_update, config=TINY))
@@ -343,7 +341,7 @@ def test_products_of_bfloat16_are_as_exact_as_their_bits(passes, bits):
     layers, p, g = draw(spec, case)
     config = replace(TINY, precision=jax.lax.DotAlgorithmPreset[passes])
     run = one_step(case, spec, partial(pallas_gpu.lopt_update, config=config))
-    step, _ = jax.jit(run, compiler_options=QUICK)(layers, p, g[0], start(spec))
+    step, _ = quick_jit(run)(layers, p, g[0], start(spec))
     want = expected(case, layers, p, g[:1])[0][0]
     error = np.abs(step - want).max() / np.abs(want).max()
     # Two layers and an exponential of 0.3 times the output: a few times the rounding of one product

@@ -14,7 +14,8 @@ from metarl.kernels.lopt_update.matrices import Matrices
 
 from tests.kernels.cross_lowering import lowered_for_tpu
 from tests.kernels.test_lopt_update import CASES, compare, start
-from tests.kernels.test_pallas_gpu import QUICK, one_step
+from tests.kernels.test_pallas_gpu import one_step
+from tests.quick_compilation import quick_jit
 
 pytestmark = pytest.mark.kernel
 
@@ -33,7 +34,7 @@ CALLS = [
 @pytest.mark.parametrize(("case", "spec"), CALLS, ids=lambda x: getattr(x, "name", x))
 def test_steps_and_moments(case, spec):
     update = partial(pallas_tpu.lopt_update, config=TINY)
-    compare(case, spec, jax.jit(one_step(case, spec, update), compiler_options=QUICK))
+    compare(case, spec, quick_jit(one_step(case, spec, update)))
 
 
 def test_tiles_are_whole_registers():

@@ -7,6 +7,7 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
+from tests.quick_compilation import quick_jit
 
 A, Y = 3, 5
 CONFIG = ActionModelConfig(hidden=(7, 6), width=4, head_hidden=8, head_std=0.01)
@@ -73,7 +74,7 @@ def test_without_batch_axes(network, params):
 def test_initial_scales(key):
     config = ActionModelConfig(hidden=(256,), width=64)
     network = AgentNetwork(config, (("logits", (50,)), ("q", (50, 20))), 1)
-    init = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
+    init = quick_jit(network.init)
     params = init(key, jnp.zeros(100))["params"]
     # A normal cut at two standard deviations has the standard deviation 0.8796.
     for name, std in (("logits_head", 0.01), ("torso_0", 0.1), ("recurrent", (50 + 64) ** -0.5)):

@@ -48,7 +48,7 @@ def test_forward_against_numpy(key):
     (logits,), got = network.apply(params, jnp.float32(obs))
     # Float32 sums over a few hidden units of size one.
     np.testing.assert_allclose(logits, policy + tree["policy_head"]["bias"], atol=1e-6)
-    np.testing.assert_allclose(got, value[0] + tree["value_head"]["bias"][0], rtol=1e-5)
+    np.testing.assert_allclose(got, value[0] + tree["value_head"]["bias"][0], atol=1e-6)
 
 
 @pytest.mark.parametrize("shared", [False, True])

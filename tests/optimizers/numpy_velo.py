@@ -38,6 +38,12 @@ class Losses:
         self.corrected = [m / (1 - d**self.count) for m, d in pairs]
         self.least = [min(a, b) for a, b in zip(self.least, self.corrected, strict=True)]
 
+    def conditions(self):
+        """Relative rounding of the means times this is the error of the features, `[9]`."""
+        means, least = np.array(self.corrected), np.array(self.least)
+        largest = np.maximum(means[:-1], means[1:])
+        return largest / np.maximum(1e-8, means[1:] - least[:-1])
+
     def features(self):
         if self.count <= 2:
             return np.zeros(9)

@@ -14,6 +14,7 @@ from metarl.core.errors import ConfigError
 from metarl.rules import disco
 from metarl.rules.disco.theta import published_shapes, to_published
 from metarl.rules.update_rule import Clock
+from tests.quick_compilation import quick_jit
 
 from . import disco_numpy
 from .disco_rollouts import described, look_up, rollout, table
@@ -29,7 +30,6 @@ CONFIG = disco.DiscoConfig(
     policy_channels=4,
 )
 STEPS, BATCH, ACTIONS = 6, 2, 3
-UNOPTIMISED = {"xla_backend_optimization_level": 0}  # compiling is what takes long here
 CLOCK = Clock(jnp.float32(0), jnp.float32(1))
 
 
@@ -49,7 +49,7 @@ def compiled(config):
         targets, state, log = rule.targets(theta, state, params, look_up, trajectory, CLOCK)
         return targets, state, log, rule.loss(look_up(params, trajectory.obs), trajectory, targets)
 
-    return jax.jit(run, compiler_options=UNOPTIMISED)
+    return quick_jit(run)
 
 
 def check_against_numpy(config, theta, tolerance, steps=STEPS, batch=BATCH):
@@ -185,10 +185,7 @@ def test_gradient_against_finite_differences():
             (random_theta(CONFIG, 7), params, trajectory),
         )
         config = dataclasses.replace(CONFIG, input_gradient=True)
-        evaluate = jax.jit(
-            jax.value_and_grad(functools.partial(outcome, config), (0, 1)),
-            compiler_options=UNOPTIMISED,
-        )
+        evaluate = quick_jit(jax.value_and_grad(functools.partial(outcome, config), (0, 1)))
         _, (by_theta, by_params) = evaluate(theta, params, params, trajectory)
         rng = np.random.default_rng(8)
         step = jax.tree.map(lambda x: 1e-5 * rng.normal(size=x.shape), theta)
@@ -249,9 +246,7 @@ def test_action_values_are_learnt_whatever_theta():
         return (jax.tree.map(lambda p, g: p - 20.0 * g, params, gradient), state), targets.q
 
     start = (jax.tree.map(jnp.asarray, params), rule.start(theta, params))
-    (params, _), q_targets = jax.jit(
-        lambda s: jax.lax.scan(update, s, length=400), compiler_options=UNOPTIMISED
-    )(start)
+    (params, _), q_targets = quick_jit(lambda s: jax.lax.scan(update, s, length=400))(start)
     np.testing.assert_allclose(q_targets[-1, 0], rewards[np.asarray(action)[0]], rtol=1e-6)
     q = disco_numpy.scalar(np.asarray(params["q"][0], np.float64), CONFIG.max_value)
     # Probability is left on the other bins, and vanishes as one over the number of steps.
@@ -276,7 +271,7 @@ def test_number_of_parameters():
 
 def test_initial_theta_has_the_stated_spread(key):
     init = disco.disco(dataclasses.replace(CONFIG, width=128)).init
-    theta = jax.jit(init, compiler_options=UNOPTIMISED)(key)
+    theta = quick_jit(init)(key)
     for layer, std in (("y_hat", 0.3), ("gate", 1.0), ("lstm", (27 + 128) ** -0.5)):
         weights = np.asarray(theta["trajectory"][layer]["w"])
         # A normal cut at two standard deviations has the standard deviation 0.8796.

@@ -22,8 +22,8 @@ from metarl.envs.gridworld import (
     mode,
     shape_of,
 )
+from tests.quick_compilation import quick_jit
 
-from ..fast import fast_jit
 from .simulator import host, pick
 
 # The hardest cases: no free cell at all; one object a cell; reachable cells that may not suffice.
@@ -38,7 +38,7 @@ OWN = {"full": FULL, "crowded": CROWDED, "reachable": REACHABLE}
 
 
 def draw(levels, count, seed=0):
-    sample = fast_jit(jax.vmap(levels.sample))
+    sample = quick_jit(jax.vmap(levels.sample))
     return host(sample(jax.random.split(jax.random.key(seed), count)))
 
 
@@ -158,7 +158,7 @@ def test_reachable_objects_can_be_reached_where_there_is_room():
 def test_a_random_maze_is_a_tree():
     """One part, and one passage fewer than cells: exactly one way between any two."""
     walls = np.asarray(
-        fast_jit(jax.vmap(lambda k: MazeWalls().sample(k, 7, 9)))(
+        quick_jit(jax.vmap(lambda k: MazeWalls().sample(k, 7, 9)))(
             jax.random.split(jax.random.key(0), 200)
         )
     )
@@ -251,7 +251,7 @@ def test_a_larger_shape_pads_the_same_level():
     padded = LevelDistribution(
         (5, 9), RandomItems((1, 3)), (2, 3), layout=ScatteredWalls(9), shape=LevelShape(5, 4, 11)
     )
-    level, own = host(fast_jit(padded.sample)(key)), host(fast_jit(FULL.sample)(key))
+    level, own = host(quick_jit(padded.sample)(key)), host(quick_jit(FULL.sample)(key))
     check_level(level)
     assert shape_of(level) == LevelShape(5, 4, 11)
     np.testing.assert_array_equal(level.walls[:3, :3], own.walls)

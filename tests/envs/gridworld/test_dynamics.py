@@ -9,8 +9,8 @@ from scipy import stats
 from metarl.envs.gridworld import Item, level_from_map
 from metarl.envs.gridworld.cells import distinct_cells
 from metarl.envs.gridworld.dynamics import GridDraws, GridState, advance, draw, start
+from tests.quick_compilation import quick_jit
 
-from ..fast import fast_jit
 from .simulator import EVENTFUL, Plain, free_cells, host, pick, play, to_cell
 
 LEVELS, STEPS = 1000, 10
@@ -21,7 +21,7 @@ def recorded():
     """A thousand different levels in one vmap; random objects in some, random starts in some."""
     key_levels, key_start, key_draws, key_actions = jax.random.split(jax.random.key(0), 4)
 
-    @fast_jit
+    @quick_jit
     def program():
         levels = jax.vmap(EVENTFUL.sample)(jax.random.split(key_levels, LEVELS))
         levels = levels._replace(
@@ -98,7 +98,7 @@ def test_episodes_start_where_the_level_says(recorded):
 def test_distinct_cells_are_a_uniform_sequence():
     open_ = jnp.array([1, 1, 0, 0, 1, 0, 1, 1, 0], bool)
     keys = jax.random.split(jax.random.key(1), 20_000)
-    drawn = np.asarray(fast_jit(jax.vmap(lambda k: distinct_cells(k, open_, 6)))(keys))
+    drawn = np.asarray(quick_jit(jax.vmap(lambda k: distinct_cells(k, open_, 6)))(keys))
     assert np.all(drawn[:, 5] == -1)  # five cells are open
     assert np.all(np.sort(drawn[:, :5]) == np.flatnonzero(open_))
     sequences, counts = np.unique(drawn[:, :3], axis=0, return_counts=True)
@@ -127,7 +127,7 @@ def test_objects_come_back_uniformly_in_the_vacant_cells():
     )
     state = GridState(jnp.int32(0), jnp.int32(3), jnp.array([10, 6]), jnp.array([False, True]))
 
-    @fast_jit
+    @quick_jit
     @jax.vmap
     def respawn(key):
         return advance(draw(key, level), state, 4, level).state
@@ -146,7 +146,7 @@ def test_an_object_without_a_vacant_cell_stays_away():
     # The agent will stand in cell 1, object 1 lies in cell 2: one vacant cell for object 0.
     state = GridState(jnp.int32(0), jnp.int32(0), jnp.array([1, 2]), jnp.array([False, True]))
     draws = GridDraws(jnp.float32(0.5), jnp.zeros(2), jnp.array([1, 2, 0]))
-    right = fast_jit(lambda cells: advance(draws._replace(cells=cells), state, 3, level).state)
+    right = quick_jit(lambda cells: advance(draws._replace(cells=cells), state, 3, level).state)
     after = right(draws.cells)
     assert after.present.tolist() == [True, True]
     assert after.objects.tolist() == [0, 2]
@@ -156,7 +156,7 @@ def test_an_object_without_a_vacant_cell_stays_away():
 def test_standing_on_an_object_that_comes_back_collects_it_again():
     level = level_from_map("Ag", {"g": Item(2.0, p_respawn=1.0)}, horizon=5)
 
-    @fast_jit
+    @quick_jit
     def play_on(keys, actions):
         def act(state, inputs):
             outcome = advance(draw(inputs[0], level), state, inputs[1], level)

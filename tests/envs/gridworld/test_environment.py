@@ -8,8 +8,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.envs import Discrete, make
 from metarl.envs.gridworld import GridState, Item, LevelShape, grid_world, level_from_map
-
-from ..fast import fast_jit
+from tests.quick_compilation import quick_jit
 
 ITEMS = {"g": Item(1.0), "b": Item(-1.0)}
 MAP = """
@@ -31,7 +30,7 @@ def see(level, *states):
     """What is seen, in every way, after staying; nothing is collected or comes back."""
     envs = {name: grid_world(level, name) for name in ("tabular", "index", "image")}
 
-    @fast_jit
+    @quick_jit
     def program(states):
         return {
             name: [env.step(jax.random.key(0), s, jnp.int32(4), level).obs for s in states]
@@ -74,7 +73,7 @@ def test_a_mode_by_name_is_a_distribution_with_one_level_as_default():
     assert again.observation_space.shape == (4, 4, 4)
     for one, other in zip(env.default_params, again.default_params, strict=True):
         np.testing.assert_array_equal(one, other)
-    sample = fast_jit(env.sample)
+    sample = quick_jit(env.sample)
     drawn = [sample(jax.random.key(seed)) for seed in (1, 2)]
     assert not np.array_equal(drawn[0].p_terminate, drawn[1].p_terminate)
     assert np.isfinite(env.optimal_return(env.default_params))

@@ -17,8 +17,8 @@ from metarl.envs.gridworld import (
     optimal_return,
     policy_return,
 )
+from tests.quick_compilation import quick_jit
 
-from ..fast import fast_jit
 from .simulator import EVENTFUL, Plain, exact_value, host, pick, play
 
 SHAPE, HORIZON, COUNT = EVENTFUL.shape, 12, 9
@@ -27,7 +27,7 @@ SHAPE, HORIZON, COUNT = EVENTFUL.shape, 12, 9
 @pytest.fixture(scope="module")
 def levels():
     keys = jax.random.split(jax.random.key(5), COUNT)
-    levels = fast_jit(jax.vmap(EVENTFUL.sample))(keys)
+    levels = quick_jit(jax.vmap(EVENTFUL.sample))(keys)
     return levels._replace(random_start=jnp.arange(COUNT) % 3 == 1)
 
 
@@ -90,7 +90,7 @@ def test_monte_carlo_agrees_within_its_standard_error(levels, policies, optima):
         inputs = (jax.random.split(key_steps, HORIZON), tables)
         return jnp.sum(jax.lax.scan(act, (obs, state, jnp.bool_(True)), inputs)[1])
 
-    many = fast_jit(jax.vmap(jax.vmap(episode, (0, None, None))))
+    many = quick_jit(jax.vmap(jax.vmap(episode, (0, None, None))))
     keys = jax.random.split(jax.random.key(7), (COUNT, 2000))
     stationary = jnp.broadcast_to(policies[:, None], (COUNT, HORIZON, *policies.shape[1:]))
     for tables, exact in (
