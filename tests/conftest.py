@@ -1,5 +1,6 @@
 """Settings of every test: two host devices, strict promotion, quick compilation, a cache."""
 
+import ctypes
 import gc
 import os
 import tempfile
@@ -39,6 +40,21 @@ def _forget_programs():
     """Drops the programs of a file when it ends: a worker would hold gigabytes of them."""
     yield
     jax.clear_caches()
+    gc.collect()
+    _return_memory()
+
+
+def _return_memory():
+    """Gives freed memory back to the system, where the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def pytest_collection_finish():
+    """Modules and cases live as long as the process: collections need not look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
