@@ -82,10 +82,11 @@ while True:
 """
 
 
-def test_a_kill_at_any_moment_loses_nothing(store):
+@pytest.mark.parametrize("kills", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_a_kill_at_any_moment_loses_nothing(store, kills):
     rng = random.Random(0)
     reported = 0
-    for _ in range(8):
+    for _ in range(kills):
         child = python(_SAVER, store.folder)
         try:
             reported = int(child.stdout.readline())

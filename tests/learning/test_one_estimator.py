@@ -75,7 +75,7 @@ def rate_of_descent():
     return parts_of_training(learner, LIFE // PARTS), task, theta
 
 
-@pytest.mark.parametrize("problem", [drift_of_ppo, rate_of_descent])
+@pytest.mark.parametrize("problem", [rate_of_descent, drift_of_ppo])
 @pytest.mark.sampled(1)
 def test_one_pes_meta_trains_a_drift_and_an_optimizer(problem):
     truncation, task, theta = problem()

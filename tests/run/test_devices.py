@@ -79,6 +79,7 @@ _IMPATIENT = "--xla_cpu_collective_call_warn_stuck_timeout_seconds=1"
     [(_IMPATIENT, True), (f"{_IMPATIENT} {devices._GATHER_TIMEOUT}=1", False)],
     ids=["as prepared", "with XLA's patience cut short"],
 )
+@pytest.mark.sampled(1)
 def test_a_slow_device_is_waited_for(flags, survives):
     """A core that another process slows down must not abort the run; XLA's default would."""
     done = subprocess.run(
