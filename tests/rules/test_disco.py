@@ -13,6 +13,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.rules import disco
 from metarl.rules.disco.theta import published_shapes, to_published
+from metarl.rules.disco.views import view
 from metarl.rules.update_rule import Clock
 from tests.quick_compilation import quick_jit
 
@@ -202,6 +203,18 @@ def test_gradient_against_finite_differences():
                 assert np.any(arrays["w"] != 0), layer
         # The policy and the action-values are constants to the rule, here as in its training.
         assert {name for name, x in by_params.items() if np.any(x)} == {"y", "z"}
+
+
+def test_policy_and_values_are_constants_to_the_rule_even_where_inputs_have_a_gradient():
+    """The derivative of a view with respect to the outputs that it is of."""
+    config = dataclasses.replace(CONFIG, input_gradient=True)
+    theta, outputs = random_theta(CONFIG, 7), table(CONFIG, ACTIONS, 2, 3)
+
+    def total(outputs):
+        return sum(jnp.sum(jnp.sin(x)) for x in view(config, theta, outputs))
+
+    slopes = quick_jit(jax.grad(total))(outputs)
+    assert {name for name, x in slopes.items() if np.any(x)} == {"y", "z"}
 
 
 def test_inputs_have_no_gradient_unless_asked():
