@@ -3,7 +3,7 @@
   .venv/bin/python scripts/bench.py [--only PART] [--peer-python peer/bin/python] [--json FILE]
 
 PPO on CartPole-v1 (4 environments x 128 steps, 4 epochs x 4 minibatches, 64-64 tanh, 500k steps) of
-one seed and of eight, one generation of the default `lpo` experiment, and, where an environment
+one seed, eight and 32, one generation of the default `lpo` experiment, and, where an environment
 with rejax is named (see peer_rejax.py), rejax's PPO in the same shape. The floor is the time that
 the gradient steps' matrix products would take at the best rate that one device reaches here.
 Outer steps of update rules; one update of learned optimizers, as `metarl speed` times it.
@@ -39,6 +39,7 @@ from metarl.run.lpg_config import TrainUpdateRuleConfig  # noqa: E402
 from metarl.tasks.environments import FixedTask  # noqa: E402
 
 CONFIG = PPOConfig(value_clip=0.2)  # the published shape: see the class's defaults
+PPO_SEEDS = (1, 8, 32)
 
 
 def timed(function: Callable[..., Any], *args: Any, repeats: int = 3) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def main() -> None:
 
 def show_ppo(report: dict[str, Any], peer_python: str | None) -> None:
     """PPO, one generation of the default experiment, and the peer."""
-    for seeds in (1, 8):
+    for seeds in PPO_SEEDS:
         report[f"ppo_{seeds}_seeds"] = row = ppo(seeds)
         print(
             f"PPO, {seeds} seed(s): {row['steps_per_second'] / 1e3:.0f}k steps/s, "
@@ -243,8 +244,12 @@ def show_ppo(report: dict[str, Any], peer_python: str | None) -> None:
         report["rejax"] = peer(peer_python)
         for seeds in (1, 8):
             theirs = report["rejax"][f"{seeds}_seeds"]["steps_per_second"]
+            print(f"rejax, {seeds} seed(s): {theirs / 1e3:.0f}k steps/s")
+        for seeds in PPO_SEEDS:
+            peer_seeds = min(seeds, 8)
+            theirs = report["rejax"][f"{peer_seeds}_seeds"]["steps_per_second"]
             ratio = report[f"ppo_{seeds}_seeds"]["steps_per_second"] / theirs
-            print(f"rejax, {seeds} seed(s): {theirs / 1e3:.0f}k steps/s; ratio {ratio:.2f}")
+            print(f"{seeds} seed(s) against rejax's {peer_seeds}: {ratio:.2f}")
 
 
 if __name__ == "__main__":
