@@ -49,6 +49,7 @@ def programs(config: Any) -> Iterator[Program]:
     start = jax.eval_shape(evolution.init, evolution.key)
     yield "outer step", on_mesh(evolution.problem.meta.step, evolution.mesh), (evolution.key, start)
     theta = evolution.theta_start()
+    seen: list[Any] = []
     for comparison in evolution.problem.comparisons:
         if not isinstance(comparison, AgentComparison):
             continue
@@ -56,9 +57,14 @@ def programs(config: Any) -> Iterator[Program]:
         keys = jax.random.split(evolution.key, comparison.seeds)
         for group in groups(comparison.contenders(theta, theta)):
             one = next(iter(group.values()))
-            program = training_program(comparison.env, one, len(group), layout)
+            program = training_program(
+                comparison.env, one.learner, one.longest or one.updates, len(group), layout
+            )
+            if program in seen:
+                continue
+            seen.append(program)
             label = f"{', '.join(group)} on {comparison.name}"
-            yield label, program, (keys, stacked_thetas(group))
+            yield label, program, (keys, stacked_thetas(group), jax.numpy.int32(one.updates))
 
 
 def seconds(program: Any, arguments: tuple[Any, ...]) -> dict[str, float]:

@@ -23,7 +23,9 @@ class TaskDistribution(Protocol):
 
 
 class Learner(Protocol):
-    """One lifetime of learning, a pure state machine."""
+    """One lifetime of learning, a pure state machine; equal ones share compiled programs."""
+
+    def __hash__(self) -> int: ...
 
     def init(self, key: Key, theta: Theta, task: Task) -> LearnerState:
         """Starts a lifetime."""

@@ -54,7 +54,7 @@ def key_is_the_draw(key: Key, params: EnvParams) -> Draws:
     return key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Environment:
     """An environment, or a wrapped one.
 

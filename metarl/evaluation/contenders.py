@@ -1,15 +1,15 @@
 """Who is compared: agents of any kind, ready to live on an environment."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from metarl.core.contracts import Learner
-from metarl.core.types import Task, Theta
-from metarl.envs.protocol import Environment, EnvParams
+from metarl.core.types import Theta
+from metarl.envs.protocol import Environment
 from metarl.inner.ppo import PPO, PPOTheta
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent import RuleAgent
@@ -18,22 +18,22 @@ from metarl.optimizers.protocol import InnerOptimizer
 from metarl.rules.bank import BankTheta, bank
 from metarl.rules.protocol import Rule
 from metarl.rules.update_rule import UpdateRule
-from metarl.tasks.lifetimes import TimedTask
 
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """An agent and the life that it is to live.
+    """An agent and the number of updates that it trains for.
 
-    Contenders that share a learner, the same object, share one compiled program.
+    Contenders with equal learners share one compiled program, those of other lifetimes included.
 
     Attributes:
-      learner: how it lives; its logs are `metarl.inner.scores.EpisodeLog`s.
+      learner: how it trains, on a `TimedTask`; its logs are `metarl.inner.scores.EpisodeLog`s.
       updates: K, inner steps of its life.
       batch_size: environment steps of each.
       theta: its meta-parameters; `()` for one that is written down.
       settings: of the learner, for people to see.
-      task: `parameters of the environment -> task of the learner`.
+      longest: inner steps of the longest of the lifetimes that one compiled program runs; None =
+        `updates`.
     """
 
     learner: Learner
@@ -41,7 +41,7 @@ class Contender:
     batch_size: int
     theta: Theta = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    task: Callable[[EnvParams], Task] = lambda params: params
+    longest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ class DriftEntry:
 
 
 def drift_contenders(
-    env: Environment, drifts: Mapping[str, DriftEntry], config: PPOConfig
+    env: Environment,
+    drifts: Mapping[str, DriftEntry],
+    config: PPOConfig,
+    longest_steps: int = 0,
 ) -> dict[str, Contender]:
     """Actor-critics with equal settings, each with its drift, in one compiled program.
 
@@ -61,8 +64,11 @@ def drift_contenders(
       env: unbatched environment, without autoreset.
       drifts: name -> drift.
       config: settings of every actor-critic.
+      longest_steps: environment steps of the longest lifetime among those compared, for which the
+        program is compiled; no fewer than the settings' own.
     """
-    learner = PPO(env, config, bank([entry.rule for entry in drifts.values()]))
+    shared, longest = _longest(config, longest_steps)
+    learner = PPO(env, shared, bank(tuple(entry.rule for entry in drifts.values())))
     thetas = tuple(entry.theta for entry in drifts.values())
     return {
         name: Contender(
@@ -71,36 +77,42 @@ def drift_contenders(
             config.batch_size,
             BankTheta(jnp.int32(number), thetas),
             asdict(config),
+            longest,
         )
         for number, name in enumerate(drifts)
     }
 
 
 def rule_contender(
-    env: Environment, rule: UpdateRule, theta: Theta, config: RuleAgentConfig, **parts: Any
+    env: Environment,
+    rule: UpdateRule,
+    theta: Theta,
+    config: RuleAgentConfig,
+    longest_steps: int = 0,
+    **parts: Any,
 ) -> Contender:
-    """An agent that lives with an update rule.
+    """An agent that learns by an update rule.
 
     Args:
       env: unbatched environment, without autoreset.
       rule: the update rule.
       theta: its meta-parameters.
       config: settings of the agent; `updates` is its lifetime.
+      longest_steps: see `drift_contenders`.
       **parts: further fields of `RuleAgent`.
     """
-    agent = RuleAgent(env, config, rule, **parts)
-    return Contender(
-        agent,
-        config.updates,
-        config.batch_size,
-        theta,
-        asdict(config),
-        lambda params: TimedTask(params, jnp.int32(config.updates)),
-    )
+    longest = max(config.updates, longest_steps // config.batch_size)
+    agent = RuleAgent(env, replace(config, updates=longest), rule, **parts)
+    return Contender(agent, config.updates, config.batch_size, theta, asdict(config), longest)
 
 
 def optimizer_contender(
-    env: Environment, rule: Rule, optimizer: InnerOptimizer, theta: Theta, config: PPOConfig
+    env: Environment,
+    rule: Rule,
+    optimizer: InnerOptimizer,
+    theta: Theta,
+    config: PPOConfig,
+    longest_steps: int = 0,
 ) -> Contender:
     """An actor-critic whose gradients go through an optimizer of its own.
 
@@ -110,17 +122,25 @@ def optimizer_contender(
       optimizer: the optimizer.
       theta: its meta-parameters.
       config: settings; those of Adam have no meaning here.
+      longest_steps: see `drift_contenders`.
     """
     both = PPOTheta(rule.init(jax.random.key(0)), theta)
-    learner = PPO(env, config, rule, optimizer)
-    return Contender(learner, config.updates, config.batch_size, both, asdict(config))
+    shared, longest = _longest(config, longest_steps)
+    learner = PPO(env, shared, rule, optimizer)
+    return Contender(learner, config.updates, config.batch_size, both, asdict(config), longest)
+
+
+def _longest(config: PPOConfig, steps: int) -> tuple[PPOConfig, int]:
+    """Settings of the longest lifetime of a program, and its updates."""
+    longest = max(config.updates, steps // config.batch_size)
+    return replace(config, total_steps=longest * config.batch_size), longest
 
 
 def groups(contenders: Mapping[str, Contender]) -> list[dict[str, Contender]]:
     """Splits contenders into those that share a learner, in the order of their first members."""
-    found: dict[int, dict[str, Contender]] = {}
+    found: dict[Learner, dict[str, Contender]] = {}
     for name, contender in contenders.items():
-        found.setdefault(id(contender.learner), {})[name] = contender
+        found.setdefault(contender.learner, {})[name] = contender
     return list(found.values())
 
 

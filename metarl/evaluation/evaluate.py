@@ -6,23 +6,25 @@ difference is that of the rules.
 
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metarl.core.contracts import Unroll
+from metarl.core.contracts import Learner
 from metarl.core.errors import ConfigError, check_positive
 from metarl.core.keys import named, split_named
 from metarl.core.mesh import Layout, make_mesh, on_mesh
-from metarl.core.types import Array, Key, Theta
+from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
 from metarl.evaluation.contenders import Contender, groups, stacked_thetas
 from metarl.evaluation.results import EnvironmentResult
 from metarl.inner.rollout import rollout
-from metarl.inner.scores import EpisodeLog, MeanReturnLoss, mean_return
+from metarl.inner.scores import EpisodeLog, mean_return
+from metarl.tasks.lifetimes import TimedTask
 
 SCORE_WINDOW = 0.1
 """A score is the mean return of the episodes that ended in this last fraction of training."""
@@ -99,30 +101,49 @@ def _train(
     env: Environment, group: Mapping[str, Contender], keys: Key, layout: Layout
 ) -> dict[str, _Record]:
     """Lives `keys [S]` lives of every contender of a group that shares its learner."""
-    program = training_program(env, next(iter(group.values())), len(group), layout)
-    records = jax.device_get(program(keys, stacked_thetas(group)))
-    return {name: jax.tree.map(lambda x, i=i: x[i], records) for i, name in enumerate(group)}
+    first = next(iter(group.values()))
+    program = training_program(
+        env, first.learner, first.longest or first.updates, len(group), layout
+    )
+    updates = first.updates
+    records = jax.device_get(program(keys, stacked_thetas(group), jnp.int32(updates)))
+    return {
+        name: jax.tree.map(lambda x, i=i: x[i, :, :updates], records)
+        for i, name in enumerate(group)
+    }
 
 
+@lru_cache(maxsize=16)
 def training_program(
-    env: Environment, contender: Contender, contenders: int, layout: Layout
-) -> Callable[[Key, Theta], _Record]:
-    """Compiles `(keys [S], thetas [contenders, ...]) -> records [contenders, S, K]`.
+    env: Environment, learner: Learner, longest: int, contenders: int, layout: Layout
+) -> Callable[[Key, Theta, Array], _Record]:
+    """Compiles `(keys [S], thetas [contenders, ...], updates) -> records [contenders, S, longest]`.
 
-    Thetas are arguments, so that the compilation cache knows the program of another run's thetas.
+    Records are zero from `updates` on. Thetas and the number of updates are arguments: lifetimes of
+    several lengths share a program, and the compilation cache knows that of another run's thetas.
     """
-    loss = MeanReturnLoss(SCORE_WINDOW)
-    unroll = Unroll(env, contender.learner, contender.updates, loss)
 
-    def live(key: Key, theta: Theta) -> _Record:
-        task = contender.task(env.sample(named(key, "task")))
-        log = unroll.run(key, theta, task)[1]
-        return _Record(log.return_sum, log.episodes, log.running_return, log.finite)
+    def train_agent(key: Key, theta: Theta, updates: Array) -> _Record:
+        task = TimedTask(env.sample(named(key, "task")), updates)
+        # The keys of `Unroll.run`.
+        key_init, key_steps = jax.random.split(key)
+        keys = jax.random.split(key_steps, longest)
 
-    def train(keys: Key, thetas: Theta) -> _Record:
+        def step(number: Array, carry: tuple[PyTree, _Record]) -> tuple[PyTree, _Record]:
+            state, records = carry
+            state, log = learner.step(keys[number], theta, task, state)
+            record = _Record(log.return_sum, log.episodes, log.running_return, log.finite)
+            return state, jax.tree.map(lambda x, new: x.at[number].set(new), records, record)
+
+        state = learner.init(key_init, theta, task)
+        floats = jnp.zeros((longest,))
+        empty = _Record(floats, floats, floats, jnp.zeros((longest,), bool))
+        return jax.lax.fori_loop(0, updates, step, (state, empty))[1]
+
+    def train(keys: Key, thetas: Theta, updates: Array) -> _Record:
         def one(number: Array) -> _Record:
             theta = jax.tree.map(lambda x: x[number], thetas)
-            return layout.spread(lambda key: live(key, theta))(keys)
+            return layout.spread(lambda key: train_agent(key, theta, updates))(keys)
 
         return jax.lax.map(one, jnp.arange(contenders))
 

@@ -31,8 +31,8 @@ from metarl.networks.actor_critic import (
     observation_example,
 )
 from metarl.optimizers.parameters import describe
-from metarl.optimizers.protocol import Activity, InnerOptimizer, UpdateContext, from_optax
-from metarl.optimizers.vector_adam import vector_adam
+from metarl.optimizers.protocol import Activity, InnerOptimizer, Steps, UpdateContext
+from metarl.optimizers.vector_adam import linear_decay, vector_adam
 from metarl.rl.distributions import (
     ActionDistribution,
     Categorical,
@@ -43,6 +43,7 @@ from metarl.rl.losses import approximate_kl, value_loss
 from metarl.rl.returns import generalised_advantages
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.protocol import Rule
+from metarl.tasks.lifetimes import TimedTask
 
 
 class PPOTheta(NamedTuple):
@@ -86,7 +87,8 @@ class Losses(NamedTuple):
 class PPO:
     """The learner: `theta` is the rule's, `task` the environment's parameters.
 
-    With an `inner_optimizer`, theta is a `PPOTheta`.
+    With an `inner_optimizer`, theta is a `PPOTheta`. With a `TimedTask`, the lifetime is the task's
+    and not `config.updates`; so one compiled program trains agents of several lifetimes.
 
     Attributes:
       env: unbatched environment, without autoreset; see `prepared_env` for what is put around it.
@@ -134,14 +136,12 @@ class PPO:
         rank = len(self.env.observation_space.shape)
         return ActorCritic(self.config.network, actions, self.discrete, rank)
 
-    @cached_property
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam with the schedule, behind gradient clipping."""
+    def optimizer(self, num_steps: Steps) -> optax.GradientTransformation:
+        """Adam with the schedule over `num_steps` gradient steps, behind gradient clipping."""
         config = self.config
         rate: optax.ScalarOrSchedule = config.learning_rate
         if config.schedule == "linear":
-            steps = config.updates * config.epochs * config.minibatches
-            rate = optax.linear_schedule(config.learning_rate, 0.0, steps)
+            rate = linear_decay(config.learning_rate, num_steps)
         return vector_adam(rate, config.adam_betas, 1e-5, config.max_grad_norm)
 
     def initial_theta(self, key: Key) -> Theta:
@@ -157,26 +157,33 @@ class PPO:
         key_network, key_reset = split_named(key, "network", "reset")
         example = observation_example(self.env.observation_space.shape)
         params = initial_params(self.network, key_network, example)
-        obs, env_state = self.prepared_env.reset(key_reset, task)
-        opt_state = self._transformation(theta, params).init(params)
+        task = self._timed(task)
+        obs, env_state = self.prepared_env.reset(key_reset, task.task)
+        opt_state = self._transformation(theta, params, task.lifetime).init(params)
         return PPOState(params, opt_state, env_state, obs, jnp.int32(0))
 
     def step(self, key: Key, theta: Theta, task: Task, state: PPOState) -> tuple[PPOState, PPOLog]:
         """One update: a rollout, then epochs of minibatch gradient steps on it."""
         key_rollout, key_noise = split_named(key, "rollout", "policy")
+        task = self._timed(task)
         env_state, obs, trajectory = rollout(
             key_rollout,
             self.prepared_env,
-            task,
+            task.task,
             lambda obs, noise: self._act(state.params, obs, noise),
             self._noise(key_noise),
             state.env_state,
             state.obs,
         )
         batch = self._batch(state.params, trajectory)
-        params, opt_state, losses = self._optimise(key, theta, state, batch)
+        params, opt_state, losses = self._optimise(key, theta, task.lifetime, state, batch)
         log = _episode_log(trajectory, losses)
         return PPOState(params, opt_state, env_state, obs, state.update + 1), log
+
+    def _timed(self, task: Task) -> TimedTask:
+        return (
+            task if isinstance(task, TimedTask) else TimedTask(task, jnp.int32(self.config.updates))
+        )
 
     def _noise(self, key: Key) -> Array:
         space = self.env.action_space
@@ -213,30 +220,32 @@ class PPO:
 
     @property
     def _inner_optimizer(self) -> InnerOptimizer:
-        return self.inner_optimizer or from_optax("adam", self.optimizer)
+        return self.inner_optimizer or InnerOptimizer(
+            "adam", lambda key: (), lambda theta, info, num_steps: self.optimizer(num_steps)
+        )
 
     def _transformation(
-        self, theta: Theta, params: PyTree
+        self, theta: Theta, params: PyTree, lifetime: Steps
     ) -> optax.GradientTransformationExtraArgs:
         inner = self._inner_optimizer
         measured = inner.wants_activity
         info = describe(params, layer_paths(self.network), noisy=("actor",), measured=measured)
         config = self.config
-        num_steps = config.updates * config.epochs * config.minibatches
+        num_steps = lifetime * config.epochs * config.minibatches
         return inner.transformation(self._thetas(theta).optimizer, info, num_steps)
 
     def _thetas(self, theta: Theta) -> PPOTheta:
         return PPOTheta(theta, ()) if self.inner_optimizer is None else theta
 
     def _optimise(
-        self, key: Key, theta: Theta, state: PPOState, batch: Batch
+        self, key: Key, theta: Theta, lifetime: Steps, state: PPOState, batch: Batch
     ) -> tuple[PyTree, optax.OptState, Losses]:
         config = self.config
         key_shuffle, key_optimizer = split_named(key, "shuffle", "optimizer")
         orders = permutations(key_shuffle, config.epochs, config.batch_size)
-        tx = self._transformation(theta, state.params)
-        rule_progress = state.update / config.updates
-        progress = state.update / max(config.updates - 1, 1)
+        tx = self._transformation(theta, state.params, lifetime)
+        rule_progress = state.update / lifetime
+        progress = state.update / jnp.maximum(lifetime - 1, 1)
 
         def gradient_step(carry: PyTree, inputs: PyTree) -> tuple[PyTree, Array]:
             params, opt_state = carry

@@ -26,6 +26,11 @@ def vector_adam(
     return optax.flatten(optax.chain(_clip_by_norm(max_norm), adam))
 
 
+def linear_decay(start: float, steps: int | Array) -> optax.Schedule:
+    """From `start` to zero over `steps`, which may be traced; optax's wants a Python number."""
+    return lambda count: start * (1.0 - jnp.clip(count, 0, steps) / steps)
+
+
 def _clip_by_norm(most: float) -> optax.GradientTransformation:
     """Clips a vector. Its norm is a product, since XLA on CPU cuts long sums into windows."""
 

@@ -1,6 +1,6 @@
 """Several rules behind one interface, chosen by a number: one compilation compares them all."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -17,8 +17,9 @@ class BankTheta(NamedTuple):
     thetas: tuple[Theta, ...]
 
 
-def bank(rules: Sequence[Rule]) -> Rule:
-    """Makes the rule that behaves like `rules[theta.which]`.
+@lru_cache(maxsize=32)
+def bank(rules: tuple[Rule, ...]) -> Rule:
+    """Makes the rule that behaves like `rules[theta.which]`; equal rules give the same object.
 
     The choice is a branch of the compiled program, so only the chosen drift is computed unless
     `which` is vmapped.

@@ -1,6 +1,6 @@
 """Algorithms by the names that `metarl eval` takes: what agents learn by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,11 +41,14 @@ class Settings:
       learner: of actor-critics with a drift or an optimizer of their own.
       agent: of agents with a learned update rule.
       baseline: of agents with a hand-made one.
+      longest_steps: environment steps of the longest lifetime among those compared on the
+        environment: one compiled program serves all that are no longer.
     """
 
     learner: PPOConfig
     agent: RuleAgentConfig
     baseline: RuleAgentConfig
+    longest_steps: int = 0
 
 
 def default_settings(env: Environment, steps: int | None = None) -> Settings:
@@ -65,8 +68,17 @@ def default_settings(env: Environment, steps: int | None = None) -> Settings:
     return Settings(learner, agent, baseline_settings_for(env, agent))
 
 
-def at_horizon(settings: Settings, horizon: float) -> Settings:
-    """Stretches every lifetime by a factor, to at least one update."""
+def at_horizons(settings: Settings, horizons: Sequence[float]) -> list[Settings]:
+    """Settings with every lifetime stretched by each factor, to at least one update."""
+    stretched = [_stretched(settings, horizon) for horizon in horizons]
+    longest = max(
+        max(entry.learner.total_steps, entry.agent.updates * entry.agent.batch_size)
+        for entry in stretched
+    )
+    return [replace(entry, longest_steps=longest) for entry in stretched]
+
+
+def _stretched(settings: Settings, horizon: float) -> Settings:
     learner = settings.learner
     steps = max(learner.batch_size, round(horizon * learner.total_steps))
     agent, baseline = (
@@ -92,7 +104,7 @@ class RuleAlgorithm:
 
     def contender(self, env: Environment, settings: Settings) -> Contender:
         """Ready to live on an environment."""
-        return rule_contender(env, self.rule, self.theta, settings.agent)
+        return rule_contender(env, self.rule, self.theta, settings.agent, settings.longest_steps)
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class BaselineAlgorithm:
     def contender(self, env: Environment, settings: Settings) -> Contender:
         """Ready to live on an environment."""
         theta = self.rule.init(jax.random.key(0))
-        return rule_contender(env, self.rule, theta, settings.baseline)
+        return rule_contender(env, self.rule, theta, settings.baseline, settings.longest_steps)
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,7 @@ class DiscoAlgorithm:
             self.rule,
             self.theta,
             settings.agent,
+            settings.longest_steps,
             make_network=partial(_action_model, rank),
             tx=disco.disco_descent(settings.agent.learning_rate),
         )
@@ -142,7 +155,14 @@ class OptimizerAlgorithm:
 
     def contender(self, env: Environment, settings: Settings) -> Contender:
         """Ready to live on an environment."""
-        return optimizer_contender(env, ppo(), self.optimizer, self.theta, settings.learner)
+        return optimizer_contender(
+            env,
+            ppo(),
+            self.optimizer,
+            self.theta,
+            settings.learner,
+            settings.longest_steps,
+        )
 
 
 Algorithm = DriftAlgorithm | RuleAlgorithm | BaselineAlgorithm | DiscoAlgorithm | OptimizerAlgorithm
@@ -248,13 +268,15 @@ def contenders(
       algorithms: name -> algorithm.
       settings: name -> settings of its agents.
     """
-    shared: dict[PPOConfig, dict[str, DriftEntry]] = {}
+    shared: dict[tuple[PPOConfig, int], dict[str, DriftEntry]] = {}
     found: dict[str, Contender] = {}
     for name, algorithm in algorithms.items():
         if isinstance(algorithm, DriftAlgorithm):
-            shared.setdefault(settings[name].learner, {})[name] = algorithm.entry
+            chosen = settings[name]
+            same = shared.setdefault((chosen.learner, chosen.longest_steps), {})
+            same[name] = algorithm.entry
         else:
             found[name] = algorithm.contender(env, settings[name])
-    for learner, drifts in shared.items():
-        found |= drift_contenders(env, drifts, learner)
+    for (learner, longest_steps), drifts in shared.items():
+        found |= drift_contenders(env, drifts, learner, longest_steps)
     return {name: found[name] for name in algorithms}

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -151,20 +152,21 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
             overrides,
             options.flags,
         )
-        for horizon in options.horizons:
-            settings = algorithms.at_horizon(chosen, horizon)
+        stretched = algorithms.at_horizons(chosen, options.horizons)
+        for horizon, settings in zip(options.horizons, stretched, strict=True):
             everyone = dict.fromkeys(found, settings)
             algorithms.contenders(env, found, everyone)  # refuses what does not fit, before work
-            jobs.append((env.replace(name=horizon_name(env.name, horizon)), settings))
+            jobs.append((horizon_name(env.name, horizon), env, settings))
     layout = Layout(min(len(jax.devices()), options.seeds), options.chunk)
-    for env, settings in jobs:
-        key = named(jax.random.key(options.seed), f"evaluation {env.name}")
+    for name, env, settings in jobs:
+        key = named(jax.random.key(options.seed), f"evaluation {name}")
         everyone = dict.fromkeys(found, settings)
         if options.tune:
             key_tune, seeds = named(key, "tune"), options.tune_seeds
             everyone = tuned(env, found, settings, options.tune, seeds, key_tune, layout)
         agents = algorithms.contenders(env, found, everyone)
-        yield evaluate(env, agents, options.seeds, key, layout=layout)
+        result = evaluate(env, agents, options.seeds, key, layout=layout)
+        yield replace(result, env=name)
 
 
 def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:

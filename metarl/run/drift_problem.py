@@ -73,14 +73,20 @@ def _comparisons(
     for env in (*seen, *unseen):
         held_out = env not in seen
         settings = _held_out_settings(env.name, config) if held_out else config.learner
-        for horizon in (1.0, *(h for h in evaluation.horizons if h != 1.0)):
-            steps = max(settings.batch_size, round(horizon * settings.total_steps))
-            learner = replace(settings, total_steps=steps)
+        horizons = (1.0, *(h for h in evaluation.horizons if h != 1.0))
+        stretched = [_stretched(settings, horizon) for horizon in horizons]
+        longest = max(learner.updates * learner.batch_size for learner in stretched)
+        for horizon, learner in zip(horizons, stretched, strict=True):
             name = horizon_name(env.name, horizon)
-            contenders = partial(_contenders, env, learner, rule, hand_made)
+            contenders = partial(_contenders, env, learner, longest, rule, hand_made)
             unseen_here = held_out or horizon != 1.0
             found.append(AgentComparison(name, env, unseen_here, contenders, evaluation.seeds))
     return tuple(found)
+
+
+def _stretched(settings: PPOConfig, horizon: float) -> PPOConfig:
+    steps = max(settings.batch_size, round(horizon * settings.total_steps))
+    return replace(settings, total_steps=steps)
 
 
 def _held_out_settings(env: str, config: EvolveRuleConfig) -> PPOConfig:
@@ -95,6 +101,7 @@ def _held_out_settings(env: str, config: EvolveRuleConfig) -> PPOConfig:
 def _contenders(
     env: Environment,
     learner: PPOConfig,
+    longest: int,
     rule: Rule,
     hand_made: dict[str, Rule],
     theta: Theta,
@@ -102,7 +109,7 @@ def _contenders(
 ) -> dict[str, Contender]:
     written = {name: DriftEntry(drift, _own_theta(drift)) for name, drift in hand_made.items()}
     entries = {LEARNED: DriftEntry(rule, theta), START: DriftEntry(rule, start), **written}
-    return drift_contenders(env, entries, learner)
+    return drift_contenders(env, entries, learner, longest)
 
 
 def _own_theta(rule: Rule) -> Theta:

@@ -1,7 +1,7 @@
 """What is meta-learned in a run, apart from how the run goes: theta, its optimizer, its exams."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,8 +70,9 @@ class AgentComparison:
 
     def measure(self, theta: Theta, start: Theta, key: Key, layout: Layout) -> EnvironmentResult:
         """Trains the agents; see `Comparison`."""
-        env, everyone = self.env.replace(name=self.name), self.contenders(theta, start)
-        return evaluate(env, everyone, self.seeds, key, self.held_out, layout)
+        everyone = self.contenders(theta, start)
+        result = evaluate(self.env, everyone, self.seeds, key, self.held_out, layout)
+        return replace(result, env=self.name)
 
 
 @dataclass(frozen=True)

@@ -171,9 +171,15 @@ def _comparisons(
             env = envs.make(name)
             entries.append((name, env, _held_out_settings(config, env), True))
     hand_made = {name: by_name(name) for name in config.evaluation.rules}
-    seeds = config.evaluation.seeds
+    longest = max(entry[2].updates * entry[2].batch_size for entry in entries if entry[1] is seen)
     return tuple(
-        AgentComparison(name, env, held_out, _contenders(env, settings, rule, hand_made), seeds)
+        AgentComparison(
+            name,
+            env,
+            held_out,
+            _contenders(env, settings, longest if env is seen else 0, rule, hand_made),
+            config.evaluation.seeds,
+        )
         for name, env, settings, held_out in entries
     )
 
@@ -187,14 +193,21 @@ def _held_out_settings(config: TrainUpdateRuleConfig, env: Environment) -> RuleA
 
 
 def _contenders(
-    env: Environment, settings: RuleAgentConfig, rule: UpdateRule, hand_made: dict[str, Algorithm]
+    env: Environment,
+    settings: RuleAgentConfig,
+    longest_steps: int,
+    rule: UpdateRule,
+    hand_made: dict[str, Algorithm],
 ) -> Callable[[Theta, Theta], dict[str, Contender]]:
     """Refuses agents that do not fit the environment now, and not after training."""
-    learned = rule_contender(env, rule, (), settings)
+    learned = rule_contender(env, rule, (), settings, longest_steps)
     learner = settings_for(env.name)
     steps = max(learner.batch_size, settings.updates * settings.batch_size)
     tuned = Settings(
-        replace(learner, total_steps=steps), settings, baseline_settings_for(env, settings)
+        replace(learner, total_steps=steps),
+        settings,
+        baseline_settings_for(env, settings),
+        longest_steps,
     )
     others = contenders(env, hand_made, dict.fromkeys(hand_made, tuned))
 

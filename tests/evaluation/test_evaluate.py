@@ -1,5 +1,7 @@
 """Training agents side by side: equal randomness, exact curves, the random agent."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.envs import Box
 from metarl.evaluation.contenders import DriftEntry, drift_contenders, rule_contender
-from metarl.evaluation.evaluate import _curve, evaluate, random_return
+from metarl.evaluation.evaluate import _curve, evaluate, random_return, training_program
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.inner.scores import PPOLog
@@ -212,3 +214,21 @@ def test_a_curve_is_the_mean_over_episodes_of_an_interval(updates):
 )
 def test_the_random_agent(key, env, expected, tolerance):
     np.testing.assert_allclose(random_return(key, env), expected, rtol=0, atol=tolerance)
+
+
+def test_lifetimes_of_several_lengths_share_one_program(measured):
+    """Curves are those of a program for the short lifetime alone, over the first four updates.
+
+    Twelve updates in a program for 24: PPO's learning rate is annealed over twelve.
+    """
+    env = envs.make("gymnax/Catch-bsuite")
+    drift = {"one": DriftEntry(library.by_name("ppo"))}
+    steps = 2 * CONFIG.total_steps
+    short = drift_contenders(env, drift, CONFIG, steps)["one"]
+    long = drift_contenders(env, drift, replace(CONFIG, total_steps=steps), steps)["one"]
+    shared = training_program.cache_info().hits
+    found = evaluate(env, {"one": short}, SEEDS, jax.random.key(3), layout=Layout(2))
+    evaluate(env, {"one": long}, SEEDS, jax.random.key(3), layout=Layout(2))
+    assert training_program.cache_info().hits == shared + 1
+    assert found.curves["one"].shape == (SEEDS, 12)
+    np.testing.assert_allclose(found.curves["one"][:, :4], measured.curves["one"][:, :4], rtol=1e-6)

@@ -178,8 +178,8 @@ def test_tasks_can_be_vmapped():
 @pytest.mark.parametrize("settings", [{"schedule": "linear"}, {"schedule": "constant"}])
 def test_learning_rate_schedule(settings):
     config = replace(SMALL, learning_rate=0.1, max_grad_norm=None, **settings)
-    optimizer = PPO(probes.constant_reward().env, config, rules.ppo()).optimizer
     steps = config.updates * config.epochs * config.minibatches
+    optimizer = PPO(probes.constant_reward().env, config, rules.ppo()).optimizer(steps)
     params = jnp.zeros(1)
     state = optimizer.init(params)
     sizes = []

@@ -131,7 +131,8 @@ def test_adam_can_be_handed_in(key):
     """The same bits as the learner's own Adam."""
     env = probes.continuous_target().env
     own = PPO(env, SMALL, rules.ppo())
-    handed = replace(own, inner_optimizer=from_optax("adam", own.optimizer))
+    steps = SMALL.updates * SMALL.epochs * SMALL.minibatches
+    handed = replace(own, inner_optimizer=from_optax("adam", own.optimizer(steps)))
     first, second = live(own, (), key), live(handed, PPOTheta((), ()), key)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -81,7 +81,7 @@ def _shipped(name):
 def _bank():
     """Every branch: where `which` is vmapped, those not chosen have gradients of zero."""
     config = LearnedDriftConfig(hidden=8)
-    rule = bank([mdpo(), dpo(), learned_drift(config)])
+    rule = bank((mdpo(), dpo(), learned_drift(config)))
 
     def drift(theta, r, a):
         which, learned = theta
