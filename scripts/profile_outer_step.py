@@ -45,9 +45,14 @@ _OPTIMIZERS = {
 }
 _PARTS = (
     ("random numbers", r"threefry|uniform|_bits|gumbel|normal\b|shuffle|random"),
-    ("computed again for the way back", r"rematted_computation"),
-    ("way back", r"transpose\("),
-    ("forward, of a gradient", r"jvp\("),
+    ("environment", r"/environment/"),
+    ("optimizer", r"/optimizer/"),
+    ("minibatches: shuffle, gather", r"/minibatches/"),
+    ("advantages, values of the rollout", r"/advantages/"),
+    ("backward pass: recomputed", r"rematted_computation"),
+    ("backward pass", r"transpose\("),
+    ("forward pass of the loss", r"jvp\("),
+    ("policy, while acting", r"\.policy/"),
 )
 """Parts of a step by patterns of an operation's origin, the first that fits."""
 
@@ -122,7 +127,7 @@ def traced(program: Any, arguments: tuple[Any, ...]) -> list[tuple[str, float]]:
 def part_of(operation: Operation) -> str:
     """Which part of a step an operation belongs to."""
     named = (part for part, pattern in _PARTS if re.search(pattern, operation.origin))
-    return next(named, "rest" if operation.origin else "copies and the like, of no origin")
+    return next(named, "rest" if operation.origin else "copies and others without an origin")
 
 
 def shares(rows: Iterable[tuple[str, float]]) -> list[tuple[str, float, int]]:

@@ -175,7 +175,8 @@ class PPO:
             state.env_state,
             state.obs,
         )
-        batch = self._batch(state.params, trajectory)
+        with jax.named_scope("advantages"):
+            batch = self._batch(state.params, trajectory)
         params, opt_state, losses = self._optimise(key, theta, task.lifetime, state, batch)
         log = _episode_log(trajectory, losses)
         return PPOState(params, opt_state, env_state, obs, state.update + 1), log
@@ -260,12 +261,16 @@ class PPO:
                 activity,
                 value,
             )
-            updates, opt_state = tx.update(gradient, opt_state, params, **context._asdict())
-            return (optax.apply_updates(params, updates), opt_state), losses
+            with jax.named_scope("optimizer"):
+                updates, opt_state = tx.update(gradient, opt_state, params, **context._asdict())
+                params = optax.apply_updates(params, updates)
+            return (params, opt_state), losses
 
         def epoch(carry: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, Array]:
             order, numbers = inputs
-            return jax.lax.scan(gradient_step, carry, (self._minibatches(batch, order), numbers))
+            with jax.named_scope("minibatches"):
+                minibatches = self._minibatches(batch, order)
+            return jax.lax.scan(gradient_step, carry, (minibatches, numbers))
 
         numbers = jnp.arange(config.epochs * config.minibatches).reshape(config.epochs, -1)
         (params, opt_state), losses = jax.lax.scan(

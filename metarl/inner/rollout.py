@@ -43,7 +43,8 @@ def rollout(
         env_state, obs = carry
         draw, noise = inputs
         action, distribution = policy(obs, noise)
-        step = env.transition(draw, env_state, action, params)
+        with jax.named_scope("environment"):
+            step = env.transition(draw, env_state, action, params)
         transition = Trajectory(
             obs=obs,
             next_obs=step.info["final_obs"],
