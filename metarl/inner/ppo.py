@@ -250,7 +250,9 @@ class PPO:
 
         def gradient_step(carry: PyTree, inputs: PyTree) -> tuple[PyTree, Array]:
             params, opt_state = carry
-            minibatch, number = inputs
+            rows, number = inputs
+            with jax.named_scope("minibatches"):
+                minibatch = self._minibatch(batch, rows)
             (value, (losses, activity)), gradient = jax.value_and_grad(self._loss, has_aux=True)(
                 params, theta, minibatch, rule_progress
             )
@@ -266,29 +268,22 @@ class PPO:
                 params = optax.apply_updates(params, updates)
             return (params, opt_state), losses
 
-        def epoch(carry: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, Array]:
-            order, numbers = inputs
-            with jax.named_scope("minibatches"):
-                minibatches = self._minibatches(batch, order)
-            return jax.lax.scan(gradient_step, carry, (minibatches, numbers))
-
-        numbers = jnp.arange(config.epochs * config.minibatches).reshape(config.epochs, -1)
+        steps = config.epochs * config.minibatches
         (params, opt_state), losses = jax.lax.scan(
-            epoch, (state.params, state.opt_state), (orders, numbers)
+            gradient_step,
+            (state.params, state.opt_state),
+            (orders.reshape(steps, -1), jnp.arange(steps)),
         )
-        return params, opt_state, Losses(*jnp.mean(losses, axis=(0, 1)))
+        return params, opt_state, Losses(*jnp.mean(losses, axis=0))
 
-    def _minibatches(self, batch: Batch, order: Array) -> Batch:
-        """Shuffles a batch and cuts it, `[minibatches, M, ...]`."""
-
-        def shuffled(x: Array) -> Array:
-            rows = x.at[order].get(mode="promise_in_bounds", unique_indices=True)
-            return rows.reshape(self.config.minibatches, -1, *x.shape[1:])
-
-        minibatches = jax.tree.map(shuffled, batch)
+    def _minibatch(self, batch: Batch, rows: Array) -> Batch:
+        """Rows `[M]` of a batch; advantages standardised among them, if so configured."""
+        minibatch = jax.tree.map(
+            lambda x: x.at[rows].get(mode="promise_in_bounds", unique_indices=True), batch
+        )
         if not self.config.normalize_advantage:
-            return minibatches
-        return minibatches._replace(advantage=jax.vmap(standardise)(minibatches.advantage))
+            return minibatch
+        return minibatch._replace(advantage=standardise(minibatch.advantage))
 
     def _loss(
         self, params: PyTree, theta: Theta, batch: Batch, progress: Array
