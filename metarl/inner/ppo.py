@@ -18,7 +18,7 @@ from metarl.core.keys import permutations, split_named
 from metarl.core.numerics import standardise
 from metarl.core.types import Array, Key, PyTree, Task, Theta
 from metarl.envs import wrappers
-from metarl.envs.protocol import Environment
+from metarl.envs.protocol import Environment, EnvParams
 from metarl.envs.spaces import Discrete
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rollout import rollout
@@ -157,19 +157,19 @@ class PPO:
         key_network, key_reset = split_named(key, "network", "reset")
         example = observation_example(self.env.observation_space.shape)
         params = initial_params(self.network, key_network, example)
-        task = self._timed(task)
-        obs, env_state = self.prepared_env.reset(key_reset, task.task)
-        opt_state = self._transformation(theta, params, task.lifetime).init(params)
+        env_params, lifetime = self._timed(task)
+        obs, env_state = self.prepared_env.reset(key_reset, env_params)
+        opt_state = self._transformation(theta, params, lifetime).init(params)
         return PPOState(params, opt_state, env_state, obs, jnp.int32(0))
 
     def step(self, key: Key, theta: Theta, task: Task, state: PPOState) -> tuple[PPOState, PPOLog]:
         """One update: a rollout, then epochs of minibatch gradient steps on it."""
         key_rollout, key_noise = split_named(key, "rollout", "policy")
-        task = self._timed(task)
+        env_params, lifetime = self._timed(task)
         env_state, obs, trajectory = rollout(
             key_rollout,
             self.prepared_env,
-            task.task,
+            env_params,
             lambda obs, noise: self._act(state.params, obs, noise),
             self._noise(key_noise),
             state.env_state,
@@ -177,14 +177,13 @@ class PPO:
         )
         with jax.named_scope("advantages"):
             batch = self._batch(state.params, trajectory)
-        params, opt_state, losses = self._optimise(key, theta, task.lifetime, state, batch)
+        params, opt_state, losses = self._optimise(key, theta, lifetime, state, batch)
         log = _episode_log(trajectory, losses)
         return PPOState(params, opt_state, env_state, obs, state.update + 1), log
 
-    def _timed(self, task: Task) -> TimedTask:
-        return (
-            task if isinstance(task, TimedTask) else TimedTask(task, jnp.int32(self.config.updates))
-        )
+    def _timed(self, task: Task) -> tuple[EnvParams, Steps]:
+        """Parameters of the environment, and the updates of the lifetime."""
+        return task if isinstance(task, TimedTask) else (task, self.config.updates)
 
     def _noise(self, key: Key) -> Array:
         space = self.env.action_space

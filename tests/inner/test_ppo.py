@@ -55,9 +55,7 @@ def test_the_loss_is_the_formula(key):
     batch = Batch(
         obs, jnp.asarray(action), *map(jnp.float32, (old, np.zeros(32), advantage, target))
     )
-    (minibatch,) = (
-        Batch(*leaves) for leaves in zip(*learner._minibatches(batch, jnp.arange(32)), strict=True)
-    )
+    minibatch = learner._minibatch(batch, jnp.arange(32))
     loss, _ = learner._loss(params, (), minibatch, jnp.float32(0))
     ratio = np.exp(new - old)
 
