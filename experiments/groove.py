@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from metarl.experiments import lpg
 
-from metarl.run.lpg_config import CurriculumConfig
+from metarl.problems.update_rule.config import CurriculumConfig
 from metarl.tasks.curricula.level_replay import LevelReplayConfig
 
 DESCRIPTION = "meta-train LPG on levels that a regret curriculum picks"

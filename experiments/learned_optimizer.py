@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 from metarl.estimators.paired_lives import PairedLivesConfig
-from metarl.evaluation.optimizer_trial import TrialConfig
 from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
-from metarl.run.architectures import ArchitectureConfig
-from metarl.run.config import LoopConfig, OuterConfig
-from metarl.run.optimizer_config import (
+from metarl.problems.config import LoopConfig, OuterConfig
+from metarl.problems.optimizer.architectures import ArchitectureConfig
+from metarl.problems.optimizer.config import (
     MetaLossConfig,
     OptimizerEvaluationConfig,
     TrainingTasksConfig,
     TrainOptimizerConfig,
 )
+from metarl.problems.optimizer.trial import TrialConfig
 
 DESCRIPTION = "meta-train an optimizer on small networks, and compare it with tuned Adam"
 

@@ -6,9 +6,13 @@ from metarl.estimators.truncated_backprop import TruncatedBackpropConfig
 from metarl.inner.meta_agent import MetaObjectiveConfig
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.heads import HeadsConfig
+from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
+from metarl.problems.update_rule.config import (
+    LevelsConfig,
+    MetaGradientConfig,
+    TrainUpdateRuleConfig,
+)
 from metarl.rules.lpg_network import LPGConfig
-from metarl.run.config import EvaluationConfig, LoopConfig, OuterConfig
-from metarl.run.lpg_config import LevelsConfig, MetaGradientConfig, TrainUpdateRuleConfig
 
 DESCRIPTION = "meta-train a whole update rule (LPG) on grid worlds, and compare it with A2C"
 

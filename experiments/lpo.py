@@ -5,15 +5,10 @@ from dataclasses import replace
 from metarl.estimators.full_es import FullESConfig
 from metarl.inner.ppo_config import PPOConfig
 from metarl.networks.actor_critic import NetworkConfig
+from metarl.problems.agent_settings import settings_for
+from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
+from metarl.problems.drift.config import EvolveRuleConfig, TaskConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
-from metarl.run.config import (
-    EvaluationConfig,
-    EvolveRuleConfig,
-    LoopConfig,
-    OuterConfig,
-    TaskConfig,
-)
-from metarl.run.settings import settings_for
 
 DESCRIPTION = "evolve a policy-optimisation objective (LPO) and compare it with PPO and DPO"
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from metarl.experiments import lpg
 
 from metarl.estimators.full_es import FullESConfig
+from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
+from metarl.problems.update_rule.config import LevelsConfig
 from metarl.rules.lpg_network import LPGConfig
-from metarl.run.config import EvaluationConfig, LoopConfig, OuterConfig
-from metarl.run.lpg_config import LevelsConfig
 
 DESCRIPTION = "evolve an update rule that knows the age and the lifetime of its agent"
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from metarl.experiments import lpo
 
+from metarl.problems.config import EvaluationConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
-from metarl.run.config import EvaluationConfig
 
 DESCRIPTION = "evolve a drift function that knows the age of its agent, over several horizons"
 

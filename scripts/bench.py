@@ -33,9 +33,11 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh  # noqa: E402
 from metarl.inner.ppo import PPO  # noqa: E402
 from metarl.inner.ppo_config import PPOConfig  # noqa: E402
 from metarl.inner.scores import MeanReturnLoss  # noqa: E402
-from metarl.run import cli, experiments, speed  # noqa: E402
-from metarl.run.build import RunConfig, build  # noqa: E402
-from metarl.run.lpg_config import TrainUpdateRuleConfig  # noqa: E402
+from metarl.problems.config import RunConfig  # noqa: E402
+from metarl.problems.optimizer import speed  # noqa: E402
+from metarl.problems.update_rule.config import TrainUpdateRuleConfig  # noqa: E402
+from metarl.run import experiments, parser  # noqa: E402
+from metarl.run.build import build  # noqa: E402
 from metarl.tasks.environments import FixedTask  # noqa: E402
 
 CONFIG = PPOConfig(value_clip=0.2)  # the published shape: see the class's defaults
@@ -186,7 +188,7 @@ def show_optimizers(report: dict[str, Any]) -> None:
     learned = ["mlp_lopt", "adafac_mlp_lopt?hidden=4", "adafac_mlp_lopt?hidden=32"]
     entrants = [*learned, *(f"{name}@unfolded" for name in learned), "flops:3200", "bytes:72"]
     for family in ("mlp/digits?width=1024&depth=2", "512*mlp/digits?width=32"):
-        options, _ = cli.parse(["speed", *entrants, "--family", family])
+        options, _ = parser.parse(["speed", *entrants, "--family", family])
         for result in speed.speeds(options, []):
             print(f"{family}:\n{speed.described(result)}", flush=True)
             report[family] = {

@@ -27,9 +27,9 @@ import jax  # noqa: E402
 from metarl.core.mesh import Layout, on_mesh  # noqa: E402
 from metarl.evaluation.contenders import groups, stacked_thetas  # noqa: E402
 from metarl.evaluation.evaluate import training_program  # noqa: E402
+from metarl.problems.protocol import AgentComparison  # noqa: E402
 from metarl.run import experiments  # noqa: E402
 from metarl.run.build import build  # noqa: E402
-from metarl.run.problem import AgentComparison  # noqa: E402
 
 Program = tuple[str, Callable[..., Any], tuple[Any, ...]]
 

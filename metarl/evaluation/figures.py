@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from metarl.core.errors import ConfigError
-from metarl.evaluation.drift_plane import DriftGrid
 from metarl.evaluation.measures import MEASURES, RETURN
 from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import curve_interval, interval, normalised_scores
@@ -19,7 +17,7 @@ from metarl.evaluation.style import (
     INK,
     MUTED,
     RANDOM,
-    Look,
+    START,
     is_learned,
     look,
     message_figure,
@@ -27,90 +25,7 @@ from metarl.evaluation.style import (
     styled,
 )
 
-SHOWN_ADVANTAGES = (-2.0, -0.5, 0.5, 2.0)
-_WRITTEN_DOWN = ("ppo", "dpo", "mdpo", "none", "a2c")
-
-
-@styled
-def drift_figure(grids: Sequence[DriftGrid]) -> Figure:
-    """Draws drifts side by side: slices at four advantages, their gradients, and heat maps."""
-    if not grids:
-        return message_figure("The drift", "No drift was tabulated.")
-    names = [grid.name for grid in grids]
-    looks = [look(name, names) for name in names]
-    title = "What the objectives take away: " + ", ".join(x.label for x in looks)
-    figure = new_figure(9, 8.6, title)
-    panels: Any = figure.subfigures(2, 1, height_ratios=(1.55, 1))
-    slices, maps = panels
-    axes = slices.subplots(2, len(SHOWN_ADVANTAGES), sharex=True, sharey="row")
-    _slices(axes, grids, looks)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    slices.legend(handles, labels, loc="outside upper left", ncols=6)
-    _heat_maps(maps, grids, looks)
-    return figure
-
-
-def _slices(axes: np.ndarray, grids: Sequence[DriftGrid], looks: Sequence[Look]) -> None:
-    rows = (("drift", "Drift"), ("objective_gradient", "Gradient of the objective"))
-    for i, (field, ylabel) in enumerate(rows):
-        low, high, cut = _limits(grids, field)
-        for j, wanted in enumerate(SHOWN_ADVANTAGES):
-            ax = axes[i, j]
-            for grid, style in zip(grids, looks, strict=True):
-                values = getattr(grid, field)[grid.row(wanted)]
-                (line,) = ax.plot(grid.ratios, values, color=style.color, ls=style.dashes)
-                line.set(label=style.label, zorder=3 if is_learned(grid.name) else 2)
-            ax.axvline(1, color=MUTED, lw=0.7)
-            ax.axhline(0, color=MUTED, lw=0.7)
-            ax.set(ylim=(low, high), xlim=(grids[0].ratios[0], grids[0].ratios[-1]))
-        axes[i, 0].set_ylabel(ylabel)
-        if cut:
-            axes[i, -1].annotate(
-                "lines go on beyond the panel", (0.98, 0.02), xycoords="axes fraction",
-                ha="right", va="bottom", fontsize=7.5, color=MUTED,
-            )  # fmt: skip
-    for ax, wanted in zip(axes[0], SHOWN_ADVANTAGES, strict=True):
-        shown = grids[0].advantages[grids[0].row(wanted)]
-        ax.set_title(f"Advantage {shown:+.1f}")
-    for ax in axes[-1]:
-        ax.set_xlabel("Ratio new / old")
-
-
-def _limits(grids: Sequence[DriftGrid], field: str) -> tuple[float, float, bool]:
-    """Common limits of a row; a learned rule may leave them at 4 times the written-down ones'."""
-
-    def extent(chosen: Sequence[DriftGrid]) -> tuple[float, float]:
-        shown = [getattr(g, field)[[g.row(a) for a in SHOWN_ADVANTAGES]] for g in chosen]
-        finite = np.concatenate([x[np.isfinite(x)] for x in shown] + [np.zeros(1)])
-        return float(finite.min()), float(finite.max())
-
-    low, high = extent(grids)
-    known = [grid for grid in grids if grid.name in _WRITTEN_DOWN]
-    reach = 4 * max(map(abs, extent(known))) if known else 0.0
-    cut = reach > 0 and max(-low, high) > reach
-    if cut:
-        low, high = max(low, -reach), min(high, reach)
-    margin = 0.06 * ((high - low) or 1.0)
-    return low - margin, high + margin, cut
-
-
-def _heat_maps(figure: Any, grids: Sequence[DriftGrid], looks: Sequence[Look]) -> None:
-    top = max(float(np.nanmax(np.where(np.isfinite(g.drift), g.drift, 0.0))) for g in grids)
-    norm: Normalize = PowerNorm(0.5, vmin=0.0, vmax=top or 1.0)
-    axes = np.atleast_1d(figure.subplots(1, len(grids), sharey=True))
-    image = None
-    for ax, grid, style in zip(axes, grids, looks, strict=True):
-        image = ax.pcolormesh(
-            grid.ratios, grid.advantages, grid.drift, norm=norm, cmap="YlGnBu",
-            shading="nearest", rasterized=True,
-        )  # fmt: skip
-        ax.grid(False)
-        ax.axvline(1, color=INK, lw=0.7, alpha=0.5)
-        ax.axhline(0, color=INK, lw=0.7, alpha=0.5)
-        ax.set_title(f"Drift of {style.label}")
-        ax.set_xlabel("Ratio new / old")
-    axes[0].set_ylabel("Advantage (standardised)")
-    figure.colorbar(image, ax=list(axes), label="Drift (square-root scale)", pad=0.015, aspect=18)
+_TASKS = 6
 
 
 @styled
@@ -223,7 +138,7 @@ def _curves_panel(ax: Axes, result: EnvironmentResult, rules: Sequence[str]) -> 
     ax.set(xlabel=f"{result.kind.steps.capitalize()}{name}")
     if result.kind.lower_is_better and np.nanmin(result.scores[result.rules[0]]) > 0:
         ax.set_yscale("log")
-    note = familiarity(result)
+    note = split_label(result)
     ax.set_title(f"{result.env}\n", fontsize=10)
     ax.text(0, 1.025, note, transform=ax.transAxes, fontsize=8.5, color=MUTED,
             style="italic" if result.held_out else "normal")  # fmt: skip
@@ -251,8 +166,8 @@ def scores_figure(results: Sequence[EnvironmentResult], reference: str = "ppo") 
             ax.plot([low, high], [at, at], color=style.color, lw=2.2, solid_capstyle="butt")
             ax.plot(value, at, style.marker, color=style.color, ms=6, label=style.label)
     ax.axvline(0, color=RANDOM, ls=":", lw=1.3)
-    ax.axvline(1, color=look(reference).color, lw=0.9)
-    ax.set_yticks(range(len(drawn)), [f"{r.env}\n{familiarity(r)}" for r, _ in drawn])
+    ax.axvline(1, color=look(reference, rules).color, lw=0.9)
+    ax.set_yticks(range(len(drawn)), [f"{r.env}\n{split_label(r)}" for r, _ in drawn])
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.grid(False, axis="y")
     ax.set_ylim(len(drawn) - 0.5, -0.5)
@@ -263,7 +178,7 @@ def scores_figure(results: Sequence[EnvironmentResult], reference: str = "ppo") 
     return figure
 
 
-def familiarity(result: EnvironmentResult) -> str:
+def split_label(result: EnvironmentResult) -> str:
     """Says whether the learned rule knows the environment; nothing without a learned rule."""
     if result.held_out:
         return "never seen"
@@ -276,3 +191,59 @@ def _normalised(result: EnvironmentResult, reference: str) -> dict[str, np.ndarr
         return {rule: normalised_scores(result, rule, reference) for rule in result.rules}
     except ConfigError:
         return {}
+
+
+@styled
+def tasks_figure(results: Sequence[EnvironmentResult]) -> Figure:
+    """Draws single tasks: learned optimizers against the band of all tuned baselines.
+
+    Args:
+      results: whose n-th curves are of the same task; the first that was trained on is drawn.
+    """
+    title = "Training on single tasks, against the band of the tuned baselines"
+    paired = [result for result in sorted(results, key=lambda r: r.held_out) if result.kind.paired]
+    if not paired:
+        return message_figure(title, "No tasks were shared.")
+    result = paired[0]
+    count = min(_TASKS, next(iter(result.scores.values())).size)
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = new_figure(9, 1.0 + 2.2 * rows, f"{result.env}: single tasks against tuned baselines")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for task, ax in zip(range(count), axes, strict=False):
+        _task_panel(ax, result, task)
+        ax.set_title(f"Task {task + 1}")
+        ax.set_ylabel(result.kind.label if ax.get_subplotspec().is_first_col() else "")
+        if task + columns >= count:  # nothing below
+            ax.set_xlabel(result.kind.steps.capitalize())
+            ax.tick_params(labelbottom=True)
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=6)
+    return figure
+
+
+def _task_panel(ax: Axes, result: EnvironmentResult, task: int) -> None:
+    tuned = [name for name in result.rules if not is_learned(name) and name != START]
+    if tuned:
+        curves = np.stack([result.curves[name][task] for name in tuned])
+        low, high = np.fmin.reduce(curves), np.fmax.reduce(curves)
+        ax.fill_between(
+            result.steps, low, high, color="#0072B2", alpha=0.22, lw=0, label="tuned baselines"
+        )
+        ax.plot(result.steps, low, color="#0072B2", lw=0.9, label="best of them")
+    for name in (n for n in result.rules if n not in tuned):
+        style = look(name, result.rules)
+        ax.plot(
+            result.steps, result.curves[name][task],
+            color=style.color, ls=style.dashes, lw=1.6, label=style.label,
+        )  # fmt: skip
+    if all_positive([result.curves[name][task] for name in result.rules]):
+        ax.set_yscale("log")
+
+
+def all_positive(curves: Sequence[np.ndarray]) -> bool:
+    """Whether all finite values are positive, so that a logarithmic axis can show them."""
+    values = np.concatenate([np.ravel(x) for x in curves])
+    values = values[np.isfinite(values)]
+    return bool(values.size) and bool(values.min() > 0)

@@ -8,21 +8,18 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from metarl.evaluation import report_page as html
-from metarl.evaluation.drift_plane import DriftGrid
 from metarl.evaluation.figures import (
-    drift_figure,
-    familiarity,
     learning_curves_figure,
     scores_figure,
+    split_label,
+    tasks_figure,
     training_figure,
 )
 from metarl.evaluation.measures import MEASURES, RETURN, Measure
-from metarl.evaluation.optimizer_figures import tasks_figure
 from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import SummaryRow, summary
-from metarl.evaluation.style import is_learned, label, save, svg_or_png
+from metarl.evaluation.style import label, save, svg_or_png
 from metarl.evaluation.verdict import (
-    describe_drift,
     number,
     reference_of,
     verdict,
@@ -36,11 +33,19 @@ _SYMBOLS = {"better": "▲ better", "worse": "▼ worse", "undecided": "● no c
 
 
 class Picture(NamedTuple):
-    """A further figure of a report."""
+    """A figure of a report that belongs to the problem.
+
+    Attributes:
+      figure: the figure.
+      title: heading above it.
+      caption: text below it.
+      text: paragraphs before it.
+    """
 
     figure: Figure
     title: str
     caption: str
+    text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,6 @@ class ReportInputs:
       config: the run's configuration, nested.
       versions: name -> version or description of software and hardware.
       rows: training metrics, one dict a generation; see `training_figure`.
-      grids: tabulated drifts, the learned one first.
       results: evaluations, at best one on the training environment and some held out.
       cost: `seconds` by phase (a dict; names that begin with `PART` are not summed),
         `env_steps` (or another `Measure.counter`), `devices`, `peak_memory_mb`, and whatever else;
@@ -64,9 +68,9 @@ class ReportInputs:
       command: how the run was started; default `metarl run <experiment>`.
       learned: name of the learned rule in the results.
       measure: what the fitness in `rows` is of, a name of `metarl.evaluation.measures.MEASURES`.
-      try_it: a command that uses the artifact; `{path}` stands for its path.
-      told: what was learned, in words; for a theta that is no drift.
-      usage: Python that uses the artifact.
+      example_command: command that uses the artifact; `{path}` stands for its path.
+      description: sentence on what was learned.
+      example_code: Python that uses the artifact.
       pictures: further figures by file stem, shown beside what was learned.
     """
 
@@ -75,7 +79,6 @@ class ReportInputs:
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] = ()
-    grids: Sequence[DriftGrid] = ()
     results: Sequence[EnvironmentResult] = ()
     cost: Mapping[str, Any] = field(default_factory=dict)
     artifact_path: str = ""
@@ -84,17 +87,15 @@ class ReportInputs:
     command: str = ""
     learned: str = "learned"
     measure: str = RETURN
-    try_it: str = "metarl eval {path} ppo a2c --env gymnax/CartPole-v1"
-    told: str = "The drift was not tabulated: the run may have ended early."
-    usage: str = ""
+    example_command: str = ""
+    description: str = ""
+    example_code: str = ""
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     """Draws the figures for which there is data: file stem -> figure."""
     figures = {}
-    if inputs.grids:
-        figures["drift"] = drift_figure(inputs.grids)
     if inputs.rows:
         figures["training"] = training_figure(inputs.rows, inputs.measure)
     figures |= {name: picture.figure for name, picture in inputs.pictures.items()}
@@ -156,25 +157,11 @@ def _verdict(inputs: ReportInputs) -> list[str]:
 
 
 def _learned(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
-    further = [
-        html.figure(pictures[name], picture.title, picture.caption)
-        for name, picture in inputs.pictures.items()
-    ]
-    if not inputs.grids:
-        return [html.paragraph(inputs.told), *further]
-    learned = [grid for grid in inputs.grids if is_learned(grid.name)]
-    others = [grid for grid in inputs.grids if not is_learned(grid.name)]
-    told = learned or others[:1]
-    caption = (
-        "The learner maximises ratio × advantage − drift. Top: the drift at four advantages. "
-        "Middle: the gradient that is left; where it is zero the update stops, where its sign is "
-        "opposite to the advantage's the ratio is pulled back. Bottom: the whole plane."
-    )
-    return [
-        *(html.paragraph(describe_drift(grid, others if learned else ())) for grid in told),
-        html.figure(pictures["drift"], "Drift over ratio and advantage", caption),
-        *further,
-    ]
+    parts = [html.paragraph(inputs.description)] if inputs.description else []
+    for name, picture in inputs.pictures.items():
+        parts += [html.paragraph(text) for text in picture.text]
+        parts.append(html.figure(pictures[name], picture.title, picture.caption))
+    return parts or [html.paragraph("Nothing was drawn: the run may have ended early.")]
 
 
 def _training(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
@@ -239,7 +226,7 @@ def _further(results: Sequence[EnvironmentResult]) -> list[str]:
     header = (results[0].kind.learned.capitalize(), *(MEASURES[n].label for n in names))
     rows = []
     for result in sorted(results, key=lambda result: result.held_out):
-        rows.append(html.group(result.env, familiarity(result), len(header)))
+        rows.append(html.group(result.env, split_label(result), len(header)))
         measured = [summary(result.of(name)) if name in result.further else () for name in names]
         for i, rule in enumerate(result.rules):
             scores = [column[i].score if column else None for column in measured]
@@ -253,7 +240,7 @@ def _score_rows(results: Sequence[EnvironmentResult], reference: str) -> list[st
     rows = []
     for result in sorted(results, key=lambda result: result.held_out):
         random = "unknown" if result.random_score is None else number(result.random_score)
-        notes = [familiarity(result), f"{result.kind.floor} {random}"]
+        notes = [split_label(result), f"{result.kind.floor} {random}"]
         rows.append(html.group(result.env, ", ".join(filter(None, notes)), 5))
         rows += [_score_row(row) for row in summary(result, reference)]
     return rows
@@ -298,10 +285,10 @@ def _reproduction(inputs: ReportInputs) -> list[str]:
     if inputs.artifact_path:
         parts += [
             html.paragraph("Train with what was learned, beside others:"),
-            html.code(inputs.try_it.format(path=inputs.artifact_path)),
+            html.code(inputs.example_command.format(path=inputs.artifact_path)),
         ]
-        if inputs.usage:
-            parts += [html.paragraph("Use it in your own code:"), html.code(inputs.usage)]
+        if inputs.example_code:
+            parts += [html.paragraph("Use it in your own code:"), html.code(inputs.example_code)]
     # What the page shows elsewhere is not shown again.
     card = {k: v for k, v in inputs.card.items() if k not in ("config", "versions", "scores")}
     for heading, entries in (

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -48,30 +48,50 @@ RC: dict[Any, Any] = {
     "ytick.labelsize": 8.5,
 }
 
+START = "start"
+"""Name in results of theta before meta-training."""
+
 # Okabe and Ito's palette (2008), told apart under every common colour blindness; the dashes and
 # markers tell the rules apart in black and white.
-_FIXED: dict[str, tuple[str, str, Any, str]] = {
-    "ppo": ("PPO", "#0072B2", "-", "o"),
-    "dpo": ("DPO", "#E69F00", (0, (5, 1.5)), "s"),
-    "mdpo": ("MDPO", "#009E73", (0, (4, 1.5, 1, 1.5)), "^"),
-    "none": ("no drift", "#8b939b", (0, (1.5, 1.5)), "v"),
-    "a2c": ("A2C", "#009E73", (0, (5, 1.5)), "X"),
-    "adam": ("Adam", "#0072B2", "-", "o"),
-    "adamw": ("AdamW", "#E69F00", (0, (5, 1.5)), "s"),
-    "sgd": ("SGD", "#009E73", (0, (4, 1.5, 1, 1.5)), "^"),
-    "adamw-cosine": ("AdamW, cosine", "#7a5195", (0, (1.5, 1.5)), "v"),
-    "start": ("start", "#8b939b", (0, (2, 2)), "P"),
-}
-_LEARNED = ("#D55E00", "#CC79A7", "#56B4E9")
+_BASELINES: tuple[tuple[str, Any, str], ...] = (
+    ("#0072B2", "-", "o"),
+    ("#E69F00", (0, (5, 1.5)), "s"),
+    ("#009E73", (0, (4, 1.5, 1, 1.5)), "^"),
+    ("#7a5195", (0, (1.5, 1.5)), "v"),
+    ("#56B4E9", (0, (3, 1, 1, 1, 1, 1)), "X"),
+)
+_LEARNED = ("#D55E00", "#CC79A7", "#8c564b")
+_labels: dict[str, str] = {}
+_references: dict[str, None] = {}
 RANDOM = MUTED
 
 
+def register_baselines(labels: Mapping[str, str]) -> None:
+    """Registers names of baselines with their labels; every other name is of something learned.
+
+    Args:
+      labels: name -> label, such as `{"ppo": "PPO"}`; the first one is a reference.
+    """
+    _labels.update(labels)
+    _references.update(dict.fromkeys(list(labels)[:1]))
+
+
+def baselines() -> list[str]:
+    """Names of all registered baselines, in the order of registration."""
+    return list(_labels)
+
+
+def references() -> list[str]:
+    """Names of the baselines that may stand for 1 in normalized scores, the preferred one first."""
+    return list(_references)
+
+
 class Look(NamedTuple):
-    """How one rule is drawn.
+    """Line and marker style of one rule.
 
     Attributes:
-      label: name shown to people.
-      color: fixed for the rules that are written down, warm for learned ones.
+      label: name shown in figures and tables.
+      color: cool for baselines, warm for learned rules.
       dashes: matplotlib line style.
       marker: matplotlib marker.
     """
@@ -83,21 +103,25 @@ class Look(NamedTuple):
 
 
 def look(rule: str, rules: Sequence[str] = ()) -> Look:
-    """Returns how a rule is drawn; learned ones take their colours in the order of `rules`."""
-    if rule in _FIXED:
-        return Look(*_FIXED[rule])
-    learned = [name for name in rules if name not in _FIXED]
+    """Returns the style of a rule, by its index among the baselines or learned ones of `rules`."""
+    if rule == START:
+        return Look(START, "#8b939b", (0, (2, 2)), "P")
+    if rule in _labels:
+        shown = [name for name in rules if name in _labels]
+        index = (shown if rule in shown else baselines()).index(rule)
+        return Look(_labels[rule], *_BASELINES[index % len(_BASELINES)])
+    learned = [name for name in rules if is_learned(name)]
     index = learned.index(rule) if rule in learned else 0
     return Look(rule, _LEARNED[index % len(_LEARNED)], "-", "D")
 
 
 def is_learned(rule: str) -> bool:
-    """Whether a rule is a learned one: neither written down nor the start of evolution."""
-    return rule not in _FIXED
+    """Whether a rule is neither a registered baseline nor theta before meta-training."""
+    return rule not in _labels and rule != START
 
 
 def label(rule: str) -> str:
-    """Returns the name of a rule that people read, such as `PPO`."""
+    """Returns the label of a rule, such as `PPO`."""
     return look(rule).label
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from metarl.core.errors import ConfigError
-from metarl.evaluation.drift_plane import DriftGrid, quadrants, reversed_share
 from metarl.evaluation.measures import Measure
 from metarl.evaluation.results import EnvironmentResult
 from metarl.evaluation.statistics import (
@@ -14,14 +13,10 @@ from metarl.evaluation.statistics import (
     interval,
     normalised_scores,
 )
-from metarl.evaluation.style import label
-
-BASELINES = ("start", "ppo", "dpo", "a2c", "adam", "adamw", "sgd")
-REFERENCES = ("ppo", "a2c", "adam")
-"""Hand-made rules that stand for 1 in normalised scores: the first of them that was measured."""
+from metarl.evaluation.style import START, baselines, label, references
 
 
-class Words(NamedTuple):
+class Verdict(NamedTuple):
     """A verdict.
 
     Attributes:
@@ -34,19 +29,27 @@ class Words(NamedTuple):
 
 
 def reference_of(results: Sequence[EnvironmentResult]) -> str:
-    """The hand-made rule that others are held against: the first of `REFERENCES` present."""
+    """The baseline that stands for 1 in normalized scores: the first registered one measured."""
     present = {rule for result in results for rule in result.rules}
-    return next((name for name in REFERENCES if name in present), REFERENCES[0])
+    candidates = [*references(), *baselines()]
+    return next((name for name in candidates if name in present), next(iter(candidates), START))
 
 
-def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> Words:
+def _baselines_in(results: Sequence[EnvironmentResult], learned: str) -> list[str]:
+    """Theta before meta-training and every measured baseline, in the order of the results."""
+    present = dict.fromkeys(rule for result in results for rule in result.rules)
+    known = [rule for rule in present if rule in baselines()]
+    return [rule for rule in (START, *known) if rule in present and rule != learned]
+
+
+def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> Verdict:
     """Says whether the learned rule beats its start, PPO and DPO, seen and unseen environments.
 
     "Beats" means that the 95% interval of the difference of interquartile means lies above zero.
     """
     judged = [r for r in results if learned in r.rules and r.worst_score() is not None]
     if not judged:
-        return Words(
+        return Verdict(
             "There is no verdict.",
             f"The rule {learned!r} was not evaluated, or no evaluation has a finite score: the run "
             "may have ended before its evaluation.",
@@ -56,7 +59,7 @@ def verdict(results: Sequence[EnvironmentResult], learned: str = "learned") -> W
     parts = [_seen_words(r, learned) for r in seen]
     reference = reference_of(results)
     parts.append(_unseen_words(unseen, learned, reference, judged[0].kind))
-    return Words(_headline(seen, unseen, learned, reference), " ".join(parts))
+    return Verdict(_headline(seen, unseen, learned, reference), " ".join(parts))
 
 
 def describe_difference(difference: Interval, baseline: str) -> str:
@@ -67,21 +70,6 @@ def describe_difference(difference: Interval, baseline: str) -> str:
     if difference.verdict == "worse":
         return f"does not beat {baseline}: it is worse, {numbers}"
     return f"does not beat {baseline}: the difference {numbers} includes zero"
-
-
-def describe_drift(grid: DriftGrid, others: Sequence[DriftGrid] = ()) -> str:
-    """Says in which of the four kinds of update a drift takes most away."""
-    found = quadrants(grid)
-    if not found:
-        return f"The {label(grid.name)} drift is zero over the whole plane: it restrains nothing."
-    main = [q for q in found if q.share >= 0.2] or found[:1]
-    where = " and ".join(f"where {q.words} ({q.share:.0%} of its total)" for q in main)
-    text = (
-        f"The {label(grid.name)} drift penalises mostly {where}. On {reversed_share(grid):.0%} of "
-        "the plane it turns the policy gradient round, pulling the ratio back"
-    )
-    beside = ", ".join(f"{label(g.name)}: {reversed_share(g):.0%}" for g in others)
-    return text + (f" ({beside})." if beside else ".")
 
 
 def number(x: float, size: float | None = None, *, signed: bool = False) -> str:
@@ -102,10 +90,7 @@ def with_bounds(x: Interval, *, signed: bool = False) -> str:
 
 
 def pooled_difference(
-    results: Sequence[EnvironmentResult],
-    learned: str,
-    baseline: str = REFERENCES[0],
-    reference: str = REFERENCES[0],
+    results: Sequence[EnvironmentResult], learned: str, baseline: str, reference: str
 ) -> tuple[Interval, int] | None:
     """Difference of interquartile means of normalised scores pooled over environments.
 
@@ -133,8 +118,8 @@ def _seen_words(result: EnvironmentResult, learned: str) -> str:
         f"{with_bounds(score)} (interquartile mean of {result.scores[learned].size} "
         f"{result.kind.unit}s)"
     )
-    baselines = [b for b in BASELINES if b in result.rules and b != learned]
-    words = [describe_difference(compare(result, learned, b), _name(b)) for b in baselines]
+    compared = _baselines_in([result], learned)
+    words = [describe_difference(compare(result, learned, b), _name(b)) for b in compared]
     text += f": it {'; it '.join(words)}." if words else "."
     return text + _lost_words(result, learned)
 
@@ -155,7 +140,7 @@ def _unseen_words(
         f"{better}, not clearly different on {unclear}, worse on {worse}."
     )
     words, pooled = [], 0
-    for baseline in (b for b in BASELINES if b != learned):
+    for baseline in _baselines_in(results, learned):
         having = [r for r in results if baseline in r.rules]
         if found := pooled_difference(having, learned, baseline, reference):
             words.append(describe_difference(found[0], _name(baseline)))
@@ -188,7 +173,7 @@ def _headline(
     pooled = pooled_difference(unseen, learned, reference, reference)
     away = pooled[0].verdict if pooled else None
     text = f"The {kind.learned} " + _outcome(_joint(at_home), away, name, kind.places)
-    starts = [compare(r, learned, "start") for r in seen if "start" in r.rules]
+    starts = [compare(r, learned, START) for r in seen if START in r.rules]
     if any(d.verdict != "better" for d in starts):
         text += " It does not beat its own start."
     return text
@@ -220,4 +205,4 @@ def _outcome(home: str | None, away: str | None, name: str, places: str) -> str:
 
 
 def _name(baseline: str) -> str:
-    return "its own start" if baseline == "start" else label(baseline)
+    return "its own start" if baseline == START else label(baseline)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -13,22 +12,9 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.outer.averaging import AveragedMetaOptimizer
 from metarl.outer.protocol import MetaLog
-from metarl.run.config import EvolveRuleConfig
-from metarl.run.drift_problem import drift_problem
-from metarl.run.lpg_config import TrainUpdateRuleConfig
-from metarl.run.optimizer_config import TrainOptimizerConfig
-from metarl.run.optimizer_problem import optimizer_problem
-from metarl.run.problem import Problem
-from metarl.run.update_rule_problem import update_rule_problem
-
-RunConfig: TypeAlias = EvolveRuleConfig | TrainUpdateRuleConfig | TrainOptimizerConfig
-"""What a run may be made of."""
-
-_PROBLEMS: dict[type, Callable[[Any, Layout], Problem]] = {
-    EvolveRuleConfig: drift_problem,
-    TrainUpdateRuleConfig: update_rule_problem,
-    TrainOptimizerConfig: optimizer_problem,
-}
+from metarl.problems import registry
+from metarl.problems.config import RunConfig
+from metarl.problems.protocol import Problem
 
 
 @dataclass(frozen=True)
@@ -77,7 +63,7 @@ def build(config: RunConfig) -> Evolution:
       ArtifactError: a rule to compare with is not there, or altered.
     """
     layout = _layout(config)
-    problem = _averaged(_PROBLEMS[type(config)](config, layout), config.outer.average)
+    problem = _averaged(registry.kind_of(config).build(config, layout), config.outer.average)
     meta = problem.meta
     mesh = make_mesh(layout.devices)
 

@@ -2,20 +2,18 @@
 
 import argparse
 import platform
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import metarl
 from metarl.core.errors import ConfigError, RunError
 from metarl.evaluation import claim_tables
 from metarl.evaluation import claims as registry
-from metarl.evaluation.results import EnvironmentResult, load_results
+from metarl.evaluation.results import load_results
 from metarl.io.atomic import atomic_write_text, describing_os_errors
 from metarl.io.versions import collect_versions
+from metarl.run.cli import resolve
 from metarl.run.devices import describe
-
-Evaluations = Mapping[str, Callable[[argparse.Namespace, list[str]], Iterator[EnvironmentResult]]]
-"""What measures a claim: name of a command -> `(options, overrides) -> results`."""
+from metarl.run.parser import parse
 
 _VERSIONS_KEPT = ("metarl", "jax", "python", "gymnax", "git_commit")
 
@@ -32,8 +30,9 @@ def folder() -> Path:
     return path
 
 
-def run(options: argparse.Namespace, evaluations: Evaluations) -> int:
+def command(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl claims list | table | verify NAME`; 1 if a verified claim failed."""
+    del overrides
     every = registry.load_claims(folder())
     if options.action == "table":
         return _tables(every, options.readme, options.page)
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace, evaluations: Evaluations) -> int:
         for claim in every:
             print(f"{claim.name:<28} {_status(claim):<14} {claim.statement}")
         return 0
-    return _verify(registry.find_claim(every, options.name), options, evaluations)
+    return _verify(registry.find_claim(every, options.name), options)
 
 
 def _tables(claims: list[registry.Claim], readme: str | None, page: str | None) -> int:
@@ -65,9 +64,7 @@ def _status(claim: registry.Claim) -> str:
     return claim.measured[-1].status if claim.measured else "not measured"
 
 
-def _verify(claim: registry.Claim, options: argparse.Namespace, evaluations: Evaluations) -> int:
-    from metarl.run.cli import parse
-
+def _verify(claim: registry.Claim, options: argparse.Namespace) -> int:
     print(f"{claim.statement}. {claim.details}")
     print(f"metarl {' '.join(claim.config['command'])}", flush=True)
     if options.results:
@@ -75,13 +72,12 @@ def _verify(claim: registry.Claim, options: argparse.Namespace, evaluations: Eva
     else:
         results = []
         measuring, overrides = parse(claim.config["command"])
-        if measuring.command not in evaluations:
-            can = " or ".join(f"`metarl {name}`" for name in evaluations)
+        if measuring.results is None:
             raise ConfigError(
-                f"Claim {claim.name!r} is measured by `metarl {measuring.command}`; only {can} can "
-                f"be run again here. Give its results: --results FILE."
+                f"Claim {claim.name!r} is measured by `metarl {measuring.command}`, which cannot "
+                "be run again here. Give its results: --results FILE."
             )
-        for result in evaluations[measuring.command](measuring, overrides):
+        for result in resolve(measuring.results)(measuring, overrides):
             results.append(result)
             print(f"  {result.env}: {result.seconds:.0f} s", flush=True)
     measured = registry.measure(claim, results, hardware=hardware(), versions=_versions())

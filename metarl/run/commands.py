@@ -3,41 +3,30 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 
-from metarl import envs, optimizers
+from metarl import envs
 from metarl.core.errors import check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
-from metarl.evaluation import envelope_files
-from metarl.evaluation.baselines import BASELINES
+from metarl.evaluation.describe import describe_result, duration
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.results import EnvironmentResult, save_results
+from metarl.io.files import check_folder
 from metarl.io.runs import RunDirectory
-from metarl.rules import library, lpg_library
-from metarl.run import (
-    algorithms,
-    claims,
-    cost,
-    evolve,
-    experiments,
-    finish,
-    optimizer_commands,
-    optimizer_names,
-    speed,
-)
+from metarl.problems import agents, registry
+from metarl.problems.algorithms import at_horizons, default_settings
+from metarl.problems.config import LARGEST_SEED
+from metarl.problems.protocol import horizon_name
+from metarl.run import evolve, experiments, finish
 from metarl.run.build import Evolution, build
-from metarl.run.config import LARGEST_SEED
-from metarl.run.files import check_folder
 from metarl.run.overrides import with_overrides
-from metarl.run.problem import horizon_name
-from metarl.run.progress import Display, duration
+from metarl.run.progress import Display
 from metarl.run.tuning import tuned
-from metarl.tasks import families
 
 
 def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -46,20 +35,12 @@ def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
     print("experiments (metarl run NAME [--preset PRESET]):")
     for name in experiments.names():
         experiment = experiments.load(name)
-        print(f"  {name:<10} {experiment.description}; presets: {', '.join(experiment.presets)}")
-    print("rules (metarl eval RULE --env ENV):")
-    print(f"  written down: {', '.join([*library.WRITTEN_DOWN, *algorithms.HAND_MADE])}")
-    shipped = [*library.shipped(), *lpg_library.shipped()]
-    print(f"  learned, shipped: {', '.join(shipped) or 'none'}; or a .safetensors file")
-    print(f"  released by others: {', '.join(f'{name}:PATH' for name in algorithms.RELEASED)}")
-    print("optimizers (metarl score OPTIMIZER --family FAMILY):")
-    print(f"  tuned: {', '.join(BASELINES)}")
-    print(f"  learned, shipped: {', '.join(optimizers.names()) or 'none'}")
-    print(f"  released by others: {', '.join(f'{n}:PATH' for n in optimizer_names.RELEASED_NAMES)}")
-    print(f"  envelopes (--envelope): {', '.join(envelope_files.shipped()) or 'none'}")
-    print("families of tasks:")
-    for name in families.names():
-        print(f"  {name}")
+        print(f"  {name:<18} {experiment.description}; presets: {', '.join(experiment.presets)}")
+    for kind in registry.kinds().values():
+        for heading, lines in kind.listing().items():
+            print(f"{heading}:")
+            for line in lines:
+                print(f"  {line}")
     print("environments:")
     for name in envs.registered():
         print(f"  {name}")
@@ -129,7 +110,7 @@ def evaluate_rules(options: argparse.Namespace, overrides: list[str]) -> int:
     check_folder("--json", options.json)
     results = []
     for result in evaluations(options, overrides):
-        print(finish.describe_result(result), flush=True)
+        print(describe_result(result), flush=True)
         results.append(result)
         if options.json:
             save_results(options.json, results)
@@ -142,20 +123,20 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
     for horizon in options.horizons:
         check_positive(horizons=horizon)
     check_range(0, LARGEST_SEED, seed=options.seed)
-    found = {name: algorithms.by_name(name) for name in options.rules}
+    found = {name: agents.by_name(name) for name in options.rules}
     jobs = []
     for name in dict.fromkeys(options.env):
         env = envs.make(name)
         chosen = with_overrides(
             "metarl eval",
-            algorithms.default_settings(env, options.steps),
+            default_settings(env, options.steps),
             overrides,
             options.flags,
         )
-        stretched = algorithms.at_horizons(chosen, options.horizons)
+        stretched = at_horizons(chosen, options.horizons)
         for horizon, settings in zip(options.horizons, stretched, strict=True):
             everyone = dict.fromkeys(found, settings)
-            algorithms.contenders(env, found, everyone)  # refuses what does not fit, before work
+            agents.make_agents(env, found, everyone)  # refuses what does not fit, before work
             jobs.append((horizon_name(env.name, horizon), env, settings))
     layout = Layout(min(len(jax.devices()), options.seeds), options.chunk)
     for name, env, settings in jobs:
@@ -164,34 +145,6 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
         if options.tune:
             key_tune, seeds = named(key, "tune"), options.tune_seeds
             everyone = tuned(env, found, settings, options.tune, seeds, key_tune, layout)
-        agents = algorithms.contenders(env, found, everyone)
-        result = evaluate(env, agents, options.seeds, key, layout=layout)
+        trained = agents.make_agents(env, found, everyone)
+        result = evaluate(env, trained, options.seeds, key, layout=layout)
         yield replace(result, env=name)
-
-
-def claims_command(options: argparse.Namespace, overrides: list[str]) -> int:
-    """`metarl claims list | table | verify NAME`."""
-    del overrides
-    return claims.run(
-        options,
-        {
-            "eval": evaluations,
-            "score": optimizer_commands.scores,
-            "cost": cost.costs,
-            "speed": speed.speeds,
-        },
-    )
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
-    "list": list_everything,
-    "run": run_experiment,
-    "resume": resume,
-    "eval": evaluate_rules,
-    "report": report,
-    "cost": cost.command,
-    "speed": speed.command,
-    "score": optimizer_commands.score,
-    "envelope": optimizer_commands.envelope,
-    "claims": claims_command,
-}

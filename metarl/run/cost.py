@@ -16,9 +16,10 @@ from metarl.core.errors import check_positive
 from metarl.core.types import PyTree
 from metarl.evaluation.measures import MEMORY
 from metarl.evaluation.results import EnvironmentResult, save_results
+from metarl.io.files import check_folder
+from metarl.problems.config import RunConfig
 from metarl.run import experiments
-from metarl.run.build import Evolution, RunConfig, build
-from metarl.run.files import check_folder
+from metarl.run.build import Evolution, build
 
 
 @dataclass(frozen=True)

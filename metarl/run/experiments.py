@@ -13,7 +13,7 @@ from cattrs.v import format_exception
 from metarl.core.errors import ConfigError, RunError, check_choice
 from metarl.io.runs import RunDirectory
 from metarl.io.strict_json import plain
-from metarl.run.build import RunConfig
+from metarl.problems.config import RunConfig
 from metarl.run.overrides import flat, with_overrides
 
 

@@ -12,29 +12,28 @@ import numpy as np
 from metarl.core.keys import named
 from metarl.core.types import Theta
 from metarl.envs.names import base_name
+from metarl.evaluation.describe import describe_result, interquartile_means
 from metarl.evaluation.measures import MEASURES
 from metarl.evaluation.report import ReportInputs, save_report
 from metarl.evaluation.results import EnvironmentResult, load_results, save_results
-from metarl.evaluation.statistics import interquartile_mean
 from metarl.io import strict_json
 from metarl.io.artifacts import config_hash, load_artifact
 from metarl.io.atomic import atomic_write_text
 from metarl.io.runs import RunDirectory
+from metarl.problems.protocol import LEARNED
 from metarl.run.build import Evolution
 from metarl.run.devices import describe, peak_memory_mb
 from metarl.run.experiments import command_line, load
-from metarl.run.problem import LEARNED
-from metarl.run.progress import duration
 
 Say = Callable[[str], None]
 
 
 def finish(run: RunDirectory, evolution: Evolution, theta: Theta, say: Say) -> Path:
-    """Saves the rule, compares it, writes the report; returns the report's path."""
+    """Saves the artifact, compares it, writes the report; returns the report's path."""
     results = compare(run, evolution, theta, say)
     record_machine(run, evolution)
-    artifact = save_rule(run, evolution, theta, results)
-    say(f"learned {evolution.problem.noun}: {artifact}")
+    artifact = save_learned(run, evolution, theta, results)
+    say(f"learned {evolution.problem.artifact_kind}: {artifact}")
     return report(run, evolution, theta, results)
 
 
@@ -58,44 +57,18 @@ def compare(
     return results
 
 
-def describe_result(result: EnvironmentResult) -> str:
-    """One line for people: the interquartile mean of every rule, and how many agents diverged."""
-    means = _interquartile_means(result)
-    text = ", ".join(
-        f"{rule} {'no finite score' if mean is None else format(mean, '.4g')}"
-        for rule, mean in means.items()
-    )
-    lost = ", ".join(f"{count} of {rule}" for rule, count in result.diverged.items() if count)
-    diverged = f"; diverged: {lost}" if lost else ""
-    further = "".join(f"; {_further(result, name)}" for name in result.further)
-    return f"{result.env}: {text}{further}  ({duration(result.seconds)}){diverged}"
-
-
-def _further(result: EnvironmentResult, name: str) -> str:
-    means = _interquartile_means(result.of(name)).items()
-    told = ", ".join(f"{rule} {'none' if x is None else format(x, '.3g')}" for rule, x in means)
-    return f"{MEASURES[name].label.lower()}: {told}"
-
-
-def _interquartile_means(result: EnvironmentResult) -> dict[str, float | None]:
-    """Of every rule; None where no agent at all has a finite score."""
-    if result.worst_score() is None:
-        return dict.fromkeys(result.scores)
-    return {rule: float(interquartile_mean(result.finite_scores(rule))) for rule in result.scores}
-
-
-def save_rule(
+def save_learned(
     run: RunDirectory, evolution: Evolution, theta: Theta, results: list[EnvironmentResult]
 ) -> Path:
-    """Saves the learned rule with a card that says how it was made and how it scored."""
+    """Saves theta as an artifact, whose card says how it was made and how it scored."""
     config = evolution.config
     scores = {
         result.env: {
             "held_out": result.held_out,
             "seeds": len(next(iter(result.scores.values()))),
             result.kind.steps.replace(" ", "_"): int(result.steps[-1]),
-            "interquartile_mean": _interquartile_means(result),
-            **{name: _interquartile_means(result.of(name)) for name in result.further},
+            "interquartile_mean": interquartile_means(result),
+            **{name: interquartile_means(result.of(name)) for name in result.further},
         }
         for result in results
     }
@@ -103,8 +76,8 @@ def save_rule(
     problem = evolution.problem
     card = {
         "name": name,
-        "description": f"{problem.noun.capitalize()} meta-trained on "
-        f"{', '.join(config.trained_on)} by metarl {run.experiment}; {problem.use}.",
+        "description": f"{problem.artifact_kind.capitalize()} meta-trained on "
+        f"{', '.join(config.trained_on)} by metarl {run.experiment}; {problem.description}.",
         "made_by": f"metarl run {run.experiment}: {config.outer.generations} outer steps of "
         f"{config.lifetimes} lifetimes, {config.outer.strategy}",
         "config": run.config,
@@ -138,7 +111,6 @@ def report(
         config=run.config,
         versions=run.versions,
         rows=rows,
-        grids=problem.grids(theta),
         results=results,
         cost=_cost(run, evolution, rows, results),
         artifact_path=str(artifact or ""),
@@ -146,9 +118,9 @@ def report(
         notes=notes,
         command=command_line(load(run.experiment), evolution.config),
         learned=LEARNED,
-        told=f"{problem.noun.capitalize()}: {problem.use}.",
-        usage=problem.usage.format(path=str(artifact)) if artifact else "",
-        try_it=problem.try_it,
+        description=f"{problem.artifact_kind.capitalize()}: {problem.description}.",
+        example_code=problem.example_code.format(path=str(artifact)) if artifact else "",
+        example_command=problem.example_command,
         measure=problem.measure,
         pictures=problem.pictures(theta, run.observations.rows()),
     )

@@ -10,12 +10,14 @@ from metarl.core.mesh import Layout
 from metarl.core.types import Key
 from metarl.envs.protocol import Environment
 from metarl.evaluation.evaluate import evaluate
-from metarl.run.algorithms import Algorithm, Settings, contenders
+from metarl.problems.agents import make_agents
+from metarl.problems.algorithms import Algorithm, Settings
 
 
 def with_rate(settings: Settings, rate: float) -> Settings:
     """Replaces the learning rate of every kind of agent."""
-    return Settings(
+    return replace(
+        settings,
         learner=replace(settings.learner, learning_rate=rate),
         agent=replace(settings.agent, learning_rate=rate),
         baseline=replace(settings.baseline, learning_rate=rate),
@@ -51,7 +53,7 @@ def tuned(
     means: dict[str, list[float]] = {name: [] for name in algorithms}
     for rate in rates:
         everyone = dict.fromkeys(algorithms, with_rate(settings, rate))
-        result = evaluate(env, contenders(env, algorithms, everyone), seeds, key, layout=layout)
+        result = evaluate(env, make_agents(env, algorithms, everyone), seeds, key, layout=layout)
         for name, scores in result.scores.items():
             # An agent that diverged disqualifies its rate.
             means[name].append(float(np.mean(scores)) if np.isfinite(scores).all() else -np.inf)

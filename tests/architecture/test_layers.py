@@ -1,6 +1,7 @@
 """A room imports core and lower rooms, never a sibling of its own level or a higher one."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +19,8 @@ LEVELS = {
     "optimizers": 2,
     "inner": 3,
     "evaluation": 4,
-    "run": 5,
+    "problems": 5,
+    "run": 6,
     "experiments": 6,
 }
 KERNEL_USERS = {"optimizers"}
@@ -68,6 +70,32 @@ def test_every_file_lies_in_a_room():
 def test_imports_go_down():
     found = {path: violations(room_of(path), path.read_text()) for path in FILES}
     assert {path: rooms for path, rooms in found.items() if rooms} == {}
+
+
+PROBLEMS = sorted(path.parent.name for path in ROOT.glob("metarl/problems/*/__init__.py"))
+
+
+def problems_imported(source: str) -> set[str]:
+    """Packages of particular problems that a source imports."""
+    return set(re.findall(rf"metarl\.problems(?:\.| import .*\b)({'|'.join(PROBLEMS)})\b", source))
+
+
+def test_no_room_imports_a_particular_problem():
+    """Problems are found by name; only experiments, their presets, import their configs."""
+    found = {}
+    for path in FILES:
+        parts = path.relative_to(ROOT).parts
+        own = {parts[2]} if parts[:2] == ("metarl", "problems") else set()
+        others = problems_imported(path.read_text()) - own
+        if others and parts[0] != "experiments":
+            found[path] = others
+    assert found == {}
+
+
+def test_the_check_sees_a_problem():
+    assert problems_imported("from metarl.problems.drift.config import X") == {"drift"}
+    assert problems_imported("from metarl.problems import registry, optimizer") == {"optimizer"}
+    assert problems_imported("from metarl.problems import registry") == set()
 
 
 def test_the_check_sees_a_violation():

@@ -12,7 +12,7 @@ import pytest
 from metarl import envs
 from metarl.envs.names import base_name
 from metarl.evaluation import claim_tables, claims
-from metarl.run import cli, experiments
+from metarl.run import experiments, parser
 
 from .pages import PAGES, ROOT, blocks, commands, links, read_blocks
 
@@ -29,7 +29,7 @@ def metarl_commands(page):
 
 def check_command(words):
     """Raises (SystemExit or a MetarlError) unless the command line understands the words."""
-    options, overrides = cli.parse(words)
+    options, overrides = parser.parse(words)
     if options.command == "run" and not options.settings:
         experiment = experiments.load(options.experiment)
         experiments.configure(experiment, options.preset, overrides)

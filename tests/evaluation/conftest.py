@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from metarl.evaluation.results import EnvironmentResult
+from metarl.problems import registry
+
+registry.kinds()  # registers the baselines that figures and verdicts tell from learned rules
 
 
 @pytest.fixture

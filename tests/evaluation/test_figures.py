@@ -8,15 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from metarl.evaluation import figures, style
-from metarl.evaluation.drift_plane import DriftGrid
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def grid(name, scale=1.0):
-    ratios, advantages = np.linspace(0.5, 1.7, 13), np.linspace(-3, 3, 7)
-    drift = scale * np.maximum(advantages[:, None] * (ratios - 1), 0)
-    return DriftGrid(name, ratios, advantages, drift, np.ones_like(drift))
 
 
 def lines(figure):
@@ -34,27 +27,6 @@ def no_text_leaves(figure):
             assert box.x1 < width + 2, text
             assert box.y0 > -2, text
             assert box.y1 < height + 2, text
-
-
-def test_drift_lines_are_the_grid():
-    figure = figures.drift_figure([grid("learned", 2.0), grid("ppo")])
-    top_left = figure.axes[0]
-    assert top_left.get_title(loc="left") == "Advantage -2.0"
-    shown = {line.get_label(): line.get_ydata() for line in top_left.lines}
-    np.testing.assert_array_equal(shown["learned"], grid("learned", 2.0).drift[1])
-    np.testing.assert_array_equal(shown["PPO"], grid("ppo").drift[1])
-    assert len(figure.axes) == 2 * 4 + 2 + 1  # slices, maps, colour bar
-    maps = [m for ax in figure.axes for m in ax.collections if hasattr(m, "norm") and m.norm]
-    scales = {(m.norm.vmin, m.norm.vmax) for m in maps if m.get_array() is not None}
-    assert (0.0, grid("learned", 2.0).drift.max()) in scales
-
-
-def test_a_huge_learned_drift_does_not_flatten_the_others():
-    figure = figures.drift_figure([grid("learned", 1000.0), grid("ppo")])
-    shown = grid("ppo").drift[[1, 5]].max()
-    assert figure.axes[0].get_ylim()[1] < 5 * shown
-    texts = [t.get_text() for ax in figure.axes for t in ax.texts]
-    assert "lines go on beyond the panel" in texts
 
 
 def test_training_shows_mean_best_and_steps():
@@ -112,7 +84,7 @@ def test_scores_are_normalised(make_result):
     assert any("No environment has both" in text for text in texts)
 
 
-@pytest.mark.parametrize("make", [figures.drift_figure, figures.learning_curves_figure])
+@pytest.mark.parametrize("make", [figures.tasks_figure, figures.learning_curves_figure])
 def test_nothing_to_draw_says_so(make):
     assert any(text.get_text().endswith(".") for text in make([]).texts)
 
@@ -135,13 +107,23 @@ def test_rules_keep_their_colours():
     assert style.look("ppo", two) == style.look("ppo")
 
 
+def test_a_registered_baseline_is_no_learned_rule(monkeypatch):
+    monkeypatch.setattr(style, "_labels", dict(style._labels))
+    monkeypatch.setattr(style, "_references", dict(style._references))
+    assert style.is_learned("mine")
+    style.register_baselines({"mine": "My baseline"})
+    assert not style.is_learned("mine")
+    assert style.label("mine") == "My baseline"
+    assert style.look("mine", ["mine", "ppo"]).color != style.look("ppo", ["mine", "ppo"]).color
+
+
 def test_no_global_state_is_left_behind():
     # Reading the rcParam "backend" would import pyplot by itself.
     code = (
         "import sys, matplotlib;"
         "now = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'};"
         "before = now();"
-        "from metarl.evaluation import figures, style; style.svg_or_png(figures.drift_figure([]));"
+        "from metarl.evaluation import figures, style; style.svg_or_png(figures.tasks_figure([]));"
         "assert 'matplotlib.pyplot' not in sys.modules;"
         "assert before == now()"
     )
@@ -149,4 +131,4 @@ def test_no_global_state_is_left_behind():
 
 
 def test_figures_are_plain_values():
-    assert isinstance(figures.drift_figure([grid("ppo")]), Figure)
+    assert isinstance(figures.learning_curves_figure([]), Figure)

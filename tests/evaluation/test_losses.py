@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.evaluation import figures, optimizer_figures
+from metarl.evaluation import figures
 from metarl.evaluation.metric import measure_metric, steps_to
 from metarl.evaluation.report import ReportInputs, render_report
 from metarl.evaluation.results import load_results, save_results
@@ -18,6 +18,7 @@ from metarl.evaluation.statistics import (
     summary,
 )
 from metarl.evaluation.verdict import pooled_difference, verdict
+from metarl.problems.optimizer import figures as optimizer_figures
 
 TASKS = np.geomspace(0.01, 1.0, 9)  # tasks differ far more than optimizers
 

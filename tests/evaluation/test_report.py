@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from metarl.core.errors import RunError
-from metarl.evaluation.drift_plane import drift_grid
-from metarl.evaluation.report import ReportInputs, duration, render_report, save_report
+from metarl.evaluation import style
+from metarl.evaluation.report import Picture, ReportInputs, duration, render_report, save_report
 from metarl.evaluation.report_page import flatten
 from metarl.evaluation.verdict import verdict
 
@@ -48,7 +48,11 @@ def inputs(make_result):
         config={"es": {"sigma": 0.05, "name": EVIL}, "hidden": [64, 64]},
         versions={"jax": "0.9.2"},
         rows=[{"generation": g, "fitness_mean": 10.0 * g, "diverged": 1} for g in (1, 2)],
-        grids=[drift_grid("learned", lambda r, a: (r - 1) ** 2)],
+        description="Drift function: subtract it.",
+        pictures={
+            "drift": Picture(style.message_figure("Drift", "."), "Drift", "Caption.", ("Text.",))
+        },
+        example_command="metarl eval {path} ppo a2c --env toy/home",
         results=results,
         cost={
             "seconds": {"evolution": 100.4, "of which compiling": 7, "evaluation": 20},
@@ -79,6 +83,7 @@ def test_says_what_the_numbers_say(inputs):
     for fact in (
         "from 10.0 to 20.0", "2 members diverged", "+2.00 [+2.00, +2.00]", "1,234,567",
         "1 min 40 s", "2 min 00 s", "es.sigma", "0.05", "[64, 64]", "metarl run lpo",
+        "Drift function: subtract it.", "Caption.", "Text.",
         "metarl eval runs/x/drift.safetensors ppo a2c", "Apache-2.0", "0.9.2", "toy/away",
     ):  # fmt: skip
         assert fact in text, fact
@@ -91,7 +96,7 @@ def test_says_what_the_numbers_say(inputs):
 def test_a_run_that_was_killed_early_says_so():
     text = "".join(Page(render_report(ReportInputs("Empty", "lpo"))).text)
     for sentence in ("There is no verdict.", "No generation was recorded", "Nothing was evaluated",
-                     "The drift was not tabulated", "No cost was recorded"):  # fmt: skip
+                     "Nothing was drawn", "No cost was recorded"):  # fmt: skip
         assert sentence in text
 
 

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
 
-from metarl.evaluation.drift_plane import drift_grid
 from metarl.evaluation.statistics import Interval
 from metarl.evaluation.verdict import (
     describe_difference,
-    describe_drift,
     number,
     pooled_difference,
     verdict,
@@ -99,17 +97,6 @@ def test_differences_in_words():
     assert describe_difference(Interval(2, 1, 3), "PPO") == "beats PPO by +2.00 [+1.00, +3.00]"
     assert "it is worse, \N{MINUS SIGN}2.00" in describe_difference(Interval(-2, -3, -1), "PPO")
     assert "includes zero" in describe_difference(Interval(0, -1, 1), "PPO")
-
-
-def test_where_a_drift_penalises():
-    grid = drift_grid("learned", lambda r, a: 9.0 * ((r - 1) * a > 0) * ((r - 1) * a) ** 2)
-    text = describe_drift(grid)
-    assert "a good action has become more likely" in text
-    assert "a bad action has become less likely" in text
-    assert "less likely (" in text
-    assert "has become less likely" not in text.replace("a bad action has become less likely", "")
-    nothing = drift_grid("learned", lambda r, a: 0.0 * r)
-    assert "zero over the whole plane" in describe_drift(nothing)
 
 
 @pytest.mark.parametrize(

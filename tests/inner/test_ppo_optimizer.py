@@ -25,7 +25,7 @@ from metarl.optimizers import (
     open_inner_optimizer,
 )
 from metarl.optimizers.open_network import from_vector, to_vector
-from metarl.run.settings import settings_for
+from metarl.problems.agent_settings import settings_for
 from metarl.tasks.environments import FixedTask
 from tests.learning import probes
 from tests.optimizers.weights import random_theta, released

@@ -9,8 +9,8 @@ import pytest
 
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.networks.actor_critic import NetworkConfig
+from metarl.problems.agent_settings import settings_for
 from metarl.run.build import build
-from metarl.run.settings import settings_for
 
 from .tiny import BANDIT, CATCH, TINY, build_once, with_loop
 

@@ -10,11 +10,11 @@ import pytest
 from metarl.evaluation.results import load_results
 from metarl.run import cli, experiments
 from metarl.run.cost import cost
+from tests.problems.optimizer.tiny import TINY as OPTIMIZER
+from tests.problems.update_rule.tiny import UNIFORM as UPDATE_RULE
 
 from .tiny import TINY as DRIFT
 from .tiny import build_once
-from .tiny_optimizer import TINY as OPTIMIZER
-from .tiny_update_rule import UNIFORM as UPDATE_RULE
 
 LIFETIME = (8, 8)
 

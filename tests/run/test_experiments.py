@@ -10,7 +10,7 @@ import pytest
 from metarl.core.errors import ConfigError, RunError
 from metarl.inner.ppo_config import PPOConfig
 from metarl.networks.actor_critic import NetworkConfig
-from metarl.run import cli, experiments
+from metarl.run import experiments, parser
 from metarl.run.build import build
 from metarl.tasks.datasets import Dataset, registry
 
@@ -92,7 +92,7 @@ def test_a_changed_config_survives_the_disk_and_the_command_line(config):
     assert experiments.from_json(_through_json(config), type(config)) == config
     experiment = experiments.load("lpo")
     line = experiments.command_line(experiment, config)
-    options, overrides = cli.parse(shlex.split(line)[1:])
+    options, overrides = parser.parse(shlex.split(line)[1:])
     assert options.experiment == "lpo"
     assert experiments.configure(experiment, options.preset, overrides) == config
 

@@ -10,8 +10,9 @@ from metarl import envs
 from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.evaluation.results import EnvironmentResult
-from metarl.run import cli, commands, tuning
-from metarl.run.algorithms import by_name, default_settings
+from metarl.problems.agents import by_name
+from metarl.problems.algorithms import default_settings
+from metarl.run import cli, commands, parser, tuning
 from metarl.run.tuning import tuned, with_rate
 
 from .tiny import CATCH
@@ -121,12 +122,12 @@ def test_refused_before_anything_is_trained(catch, measure, rates, seeds, messag
 
 def test_the_command_line_reads_rates():
     words = ["eval", "ppo", "--tune", "1e-3", "1e-2", "--tune-seeds", "3", "--env", CATCH]
-    options, overrides = cli.parse(words)
+    options, overrides = parser.parse(words)
     assert (options.rules, options.tune, options.tune_seeds) == (["ppo"], [1e-3, 1e-2], 3)
     assert overrides == []
-    assert cli.parse(["eval", "ppo", "--env", CATCH])[0].tune is None
+    assert parser.parse(["eval", "ppo", "--env", CATCH])[0].tune is None
     with pytest.raises(SystemExit):
-        cli.parse(["eval", "ppo", "--env", CATCH, "--tune", "fast"])
+        parser.parse(["eval", "ppo", "--env", CATCH, "--tune", "fast"])
 
 
 def test_agents_are_compared_at_their_own_rates_on_other_seeds(measure, capsys):

@@ -18,16 +18,11 @@ from metarl.evaluation.results import load_results
 from metarl.inner.ppo_config import PPOConfig
 from metarl.io.runs import RunDirectory
 from metarl.networks.actor_critic import NetworkConfig
+from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
+from metarl.problems.drift.config import EvolveRuleConfig, TaskConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
 from metarl.run import evolve, experiments
 from metarl.run.build import build
-from metarl.run.config import (
-    EvaluationConfig,
-    EvolveRuleConfig,
-    LoopConfig,
-    OuterConfig,
-    TaskConfig,
-)
 from metarl.run.progress import Display
 
 CATCH, BANDIT = "gymnax/Catch-bsuite", "gymnax/SimpleBandit-bsuite"

@@ -1,0 +1,1 @@
+"""L5: problems, one package a kind of thing that is meta-learned; found by name, see `registry`."""

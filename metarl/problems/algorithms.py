@@ -1,0 +1,107 @@
+"""Algorithms of RL agents: the contract, and the settings of agents on an environment."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from metarl.envs.protocol import Environment
+from metarl.evaluation.contenders import Contender
+from metarl.inner.ppo_config import PPOConfig
+from metarl.inner.rule_agent_config import RuleAgentConfig
+from metarl.problems.agent_settings import agent_settings_for, baseline_settings_for, settings_for
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What agents on one environment are made with.
+
+    Attributes:
+      learner: of actor-critics with a drift or an optimizer of their own.
+      agent: of agents with a learned update rule.
+      baseline: of agents with a hand-made one.
+      longest_steps: environment steps of the longest lifetime among those compared on the
+        environment: one compiled program serves all that are no longer.
+    """
+
+    learner: PPOConfig
+    agent: RuleAgentConfig
+    baseline: RuleAgentConfig
+    longest_steps: int = 0
+
+
+def default_settings(env: Environment, steps: int | None = None) -> Settings:
+    """The settings that suit an environment.
+
+    Args:
+      env: the environment.
+      steps: environment steps of a lifetime; None = the settings' own.
+
+    Raises:
+      ConfigError: fewer steps than one update needs.
+    """
+    learner, agent = settings_for(env.name), agent_settings_for(env)
+    if steps is not None:
+        learner = replace(learner, total_steps=steps)
+        agent = replace(agent, updates=max(1, steps // agent.batch_size))
+    return Settings(learner, agent, baseline_settings_for(env, agent))
+
+
+def at_horizons(settings: Settings, horizons: Sequence[float]) -> list[Settings]:
+    """Settings with every lifetime stretched by each factor, to at least one update."""
+    stretched = [_stretched(settings, horizon) for horizon in horizons]
+    longest = max(
+        max(entry.learner.total_steps, entry.agent.updates * entry.agent.batch_size)
+        for entry in stretched
+    )
+    return [replace(entry, longest_steps=longest) for entry in stretched]
+
+
+def _stretched(settings: Settings, horizon: float) -> Settings:
+    learner = settings.learner
+    steps = max(learner.batch_size, round(horizon * learner.total_steps))
+    agent, baseline = (
+        replace(entry, updates=max(1, round(horizon * entry.updates)))
+        for entry in (settings.agent, settings.baseline)
+    )
+    return Settings(replace(learner, total_steps=steps), agent, baseline)
+
+
+class Algorithm(ABC):
+    """What an RL agent learns by; makes agents for any environment."""
+
+    @abstractmethod
+    def agent(self, env: Environment, settings: Settings) -> Contender:
+        """Makes an agent for an environment.
+
+        Raises:
+          ConfigError: the algorithm or the settings do not fit the environment.
+        """
+
+    @classmethod
+    def agents(
+        cls,
+        env: Environment,
+        algorithms: Mapping[str, "Algorithm"],
+        settings: Mapping[str, Settings],
+    ) -> dict[str, Contender]:
+        """Makes agents of several algorithms of this class; a class may let them share programs."""
+        return {name: entry.agent(env, settings[name]) for name, entry in algorithms.items()}
+
+
+@dataclass(frozen=True)
+class AgentNames:
+    """Algorithms that a kind of problem contributes to `metarl eval`.
+
+    Attributes:
+      kind: `kind` of the artifact cards that `load` reads.
+      load: `path or pretrained name -> algorithm`.
+      pretrained: `() -> names` of the weights that come with the library.
+      handcrafted: name -> function that makes the algorithm.
+      external: prefix -> `path -> algorithm`, for weights that others released (`prefix:path`).
+    """
+
+    kind: str
+    load: Callable[[str], Algorithm]
+    pretrained: Callable[[], Sequence[str]]
+    handcrafted: Mapping[str, Callable[[], Algorithm]] = field(default_factory=dict)
+    external: Mapping[str, Callable[[str], Algorithm]] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Meta-learning a drift function for the actor-critic (LPO, TA-LPO)."""

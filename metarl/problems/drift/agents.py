@@ -1,0 +1,57 @@
+"""PPO's actor-critic with a drift, as an algorithm of `metarl eval`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+
+from metarl.envs.protocol import Environment
+from metarl.evaluation.contenders import Contender, DriftEntry, drift_contenders
+from metarl.inner.ppo_config import PPOConfig
+from metarl.problems.algorithms import AgentNames, Algorithm, Settings
+from metarl.rules import library
+
+
+@dataclass(frozen=True)
+class DriftAlgorithm(Algorithm):
+    """PPO's actor-critic with a drift."""
+
+    entry: DriftEntry
+
+    def agent(self, env: Environment, settings: Settings) -> Contender:
+        """Makes an agent for an environment."""
+        return type(self).agents(env, {"": self}, {"": settings})[""]
+
+    @classmethod
+    def agents(
+        cls,
+        env: Environment,
+        algorithms: Mapping[str, Algorithm],
+        settings: Mapping[str, Settings],
+    ) -> dict[str, Contender]:
+        """Makes agents, of which those with equal settings share one compiled program."""
+        shared: dict[tuple[PPOConfig, int], dict[str, DriftEntry]] = {}
+        for name, algorithm in algorithms.items():
+            assert isinstance(algorithm, DriftAlgorithm)
+            chosen = settings[name]
+            group = shared.setdefault((chosen.learner, chosen.longest_steps), {})
+            group[name] = algorithm.entry
+        found: dict[str, Contender] = {}
+        for (learner, longest_steps), drifts in shared.items():
+            found |= drift_contenders(env, drifts, learner, longest_steps)
+        return found
+
+
+def by_name(name: str) -> DriftAlgorithm:
+    """The algorithm of a handcrafted drift, or of a learned one by its name or path."""
+    drift = library.by_name(name)
+    return DriftAlgorithm(DriftEntry(drift, drift.init(jax.random.key(0))))
+
+
+AGENTS = AgentNames(
+    kind=library.KIND,
+    load=by_name,
+    pretrained=library.shipped,
+    handcrafted={name: partial(by_name, name) for name in library.WRITTEN_DOWN},
+)

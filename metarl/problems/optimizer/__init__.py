@@ -1,0 +1,1 @@
+"""Meta-learning an optimizer on families of training tasks."""

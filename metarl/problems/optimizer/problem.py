@@ -1,0 +1,38 @@
+"""Registration of the problem; see `metarl.problems.registry`."""
+
+from metarl import optimizers
+from metarl.problems.optimizer import envelope_files
+from metarl.problems.optimizer.agents import AGENTS
+from metarl.problems.optimizer.baselines import BASELINES
+from metarl.problems.optimizer.build import optimizer_problem
+from metarl.problems.optimizer.config import TrainOptimizerConfig
+from metarl.problems.optimizer.names import RELEASED_NAMES
+from metarl.problems.protocol import ProblemKind
+from metarl.tasks import families
+
+
+def _listing() -> dict[str, list[str]]:
+    return {
+        "optimizers (metarl score OPTIMIZER --family FAMILY; metarl eval, applied to PPO)": [
+            f"tuned baselines: {', '.join(BASELINES)}",
+            f"learned, pretrained: {', '.join(optimizers.names()) or 'none'}",
+            f"released by others: {', '.join(f'{name}:PATH' for name in RELEASED_NAMES)}",
+            f"envelopes (--envelope): {', '.join(envelope_files.shipped()) or 'none'}",
+        ],
+        "families of tasks": families.names(),
+    }
+
+
+PROBLEM = ProblemKind(
+    name="optimizer",
+    config=TrainOptimizerConfig,
+    build=optimizer_problem,
+    agents=AGENTS,
+    baselines={
+        "adam": "Adam",
+        "adamw": "AdamW",
+        "sgd": "SGD",
+        "adamw-cosine": "AdamW, cosine",
+    },
+    listing=_listing,
+)

@@ -1,0 +1,1 @@
+"""Meta-learning an update rule (LPG, TA-LPG, GROOVE)."""
