@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         devices.prepare()
         # After devices.prepare, since commands import jax.
         status: int = resolve(options.function)(options, overrides)
+        sys.stdout.flush()
         return status
     except BrokenPipeError:
         # The reader of our output is gone (`metarl list | head`); so is the stream to say so.

@@ -184,7 +184,7 @@ def _texts(figure):
 def test_tasks_are_drawn_against_the_band_of_baselines(losses):
     scores = {"learned": TASKS, "start": TASKS, "adam": 2 * TASKS, "sgd": 3 * TASKS}
     result = losses("toy", scores)
-    figure = optimizer_figures.tasks_figure([result])
+    figure = figures.tasks_figure([result])
     assert sum(ax.axison for ax in figure.axes) == 6
     first = figure.axes[0]
     drawn = {line.get_label(): line.get_ydata() for line in first.lines}

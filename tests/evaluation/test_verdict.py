@@ -87,10 +87,10 @@ def test_pooling_rescales_each_environment(make_result):
     a = make_result("toy/a", {"learned": [150.0] * 4, "ppo": [100.0] * 4})
     b = make_result("toy/b", {"learned": [0.2] * 4, "ppo": [0.1] * 4})
     useless = make_result("toy/c", {"learned": [1.0] * 4, "ppo": [0.0] * 4}, random_score=1.0)
-    found, count = pooled_difference([a, b, useless], "learned")
+    found, count = pooled_difference([a, b, useless], "learned", "ppo", "ppo")
     assert count == 2
     assert found.value == pytest.approx(0.75)
-    assert pooled_difference([useless], "learned") is None
+    assert pooled_difference([useless], "learned", "ppo", "ppo") is None
 
 
 def test_differences_in_words():

@@ -110,7 +110,7 @@ def test_refused(folder, capsys):
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, "config": {"command": ["run", "lpo"]}}))
     assert cli.main(["claims", "verify", "ppo-toy"]) == 1
-    assert "is measured by `metarl run`; only `metarl eval`" in capsys.readouterr().err
+    assert "is measured by `metarl run`, which cannot be run again" in capsys.readouterr().err
 
 
 def test_a_library_without_its_repository_has_no_claims(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from metarl.core.mesh import Layout
 from metarl.evaluation.results import EnvironmentResult, load_results
 from metarl.io.runs import RunDirectory
 from metarl.rules import library
-from metarl.run import cli, commands, experiments, overrides
+from metarl.run import cli, commands, experiments, overrides, parser
 
 from .tiny import BANDIT, CATCH, TINY, arguments, evolve_in, last_state, new_run
 from .tiny import rows as metrics
@@ -117,8 +117,23 @@ def test_help_without_a_command_and_without_jax():
     code = "import sys; from metarl.run.cli import main; main([]); print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: metarl")
-    assert all(f"\n    {name} " in done.stdout for name in commands.COMMANDS)
+    assert all(f"\n    {name} " in done.stdout for name in parser.command_parser().verbs())
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_every_command_names_functions_that_exist():
+    for name, verb in parser.command_parser().verbs().items():
+        assert callable(cli.resolve(verb.get_default("function"))), name
+        results = verb.get_default("results")
+        assert results is None or callable(cli.resolve(results)), name
+
+
+def test_a_reader_that_leaves_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m metarl.run.cli list | true",
+        shell=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
 
 
 def test_words_that_are_refused(capsys):
@@ -139,7 +154,7 @@ def test_errors_of_the_system_are_one_line(monkeypatch, capsys):
     def fail(options, overrides):
         raise PermissionError(13, "Permission denied", "/there")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", fail)
+    monkeypatch.setattr(commands, "list_everything", fail)
     assert _main("list") == 1
     assert capsys.readouterr().err == "metarl: [Errno 13] Permission denied: '/there'\n"
 
