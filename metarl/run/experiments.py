@@ -1,10 +1,17 @@
-"""Finding experiments: every module of `metarl.experiments` is one, by its name."""
+"""Experiments by name: the modules of `metarl.experiments`, entry points, `module:attribute`.
+
+A package of another distribution registers an `Experiment` with
+
+    [project.entry-points."metarl.experiments"]
+    my-experiment = "my_package.experiment:EXPERIMENT"
+"""
 
 import importlib
 import pkgutil
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import cattrs
@@ -39,22 +46,47 @@ class Experiment:
         return type(self.presets[self.default])
 
 
+ENTRY_POINTS = "metarl.experiments"
+
+
 def names() -> list[str]:
-    """Lists the experiments."""
-    package = importlib.import_module("metarl.experiments")
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    """Lists the experiments, those of other packages included."""
+    return sorted({*_own(), *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
 
 
 def load(name: str) -> Experiment:
     """Loads an experiment.
 
+    Args:
+      name: one of `names`, or `module:attribute` of an `Experiment`.
+
     Raises:
-      ConfigError: there is none of this name.
+      ConfigError: the name is unknown, or what it refers to is not an `Experiment`.
     """
+    if ":" in name:
+        return replace(_checked(name, EntryPoint(name, name, ENTRY_POINTS)), name=name)
     check_choice("experiment", name, names())
-    module = importlib.import_module(f"metarl.experiments.{name.replace('-', '_')}")
-    return Experiment(name, module.DESCRIPTION, dict(module.PRESETS), module.DEFAULT)
+    if name in _own():
+        module = importlib.import_module(f"metarl.experiments.{name.replace('-', '_')}")
+        return Experiment(name, module.DESCRIPTION, dict(module.PRESETS), module.DEFAULT)
+    (entry,) = entry_points(group=ENTRY_POINTS, name=name)
+    return replace(_checked(name, entry), name=name)
+
+
+def _own() -> list[str]:
+    package = importlib.import_module("metarl.experiments")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return [name.replace("_", "-") for name in found if not name.startswith("_")]
+
+
+def _checked(name: str, entry: EntryPoint) -> Experiment:
+    try:
+        found = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"The experiment {name!r} cannot be imported: {error}.") from error
+    if not isinstance(found, Experiment):
+        raise ConfigError(f"{name!r} is no metarl.run.experiments.Experiment, but {found!r}.")
+    return found
 
 
 def configure(

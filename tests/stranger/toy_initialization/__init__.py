@@ -1,0 +1,1 @@
+"""A problem outside of the library: an initialization from which gradient descent learns fast."""
