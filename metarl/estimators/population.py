@@ -75,7 +75,7 @@ def evaluate(
             )
             return loss, None if summary is None else summary(logs)
 
-        lives = layout.spread(live)(jnp.arange(population * tasks * seeds))
+        lives = layout.sharded_vmap(live)(jnp.arange(population * tasks * seeds))
         per_unroll.append(
             jax.tree.map(lambda x: jnp.mean(x.reshape(population, -1), axis=-1), lives)
         )

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 
+from metarl.core.dtypes import cast_like
 from metarl.core.errors import check_range
 from metarl.core.trees import where
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.outer.protocol import MetaLog, MetaOptimizer
-from metarl.outer.stable import cast_like
 
 
 class AveragedState(NamedTuple):

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.contracts import Evaluation
+from metarl.core.dtypes import cast_like, strongly_typed
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
 from metarl.core.keys import named, split_named
 from metarl.core.shaping import replace_diverged, shaped_mean
 from metarl.core.trees import all_finite, normal_like, where
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.outer.protocol import MetaLog
-from metarl.outer.stable import cast_like, strongly_typed
 from metarl.outer.strategies import (
     argument_names,
     has_mean,

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.contracts import Estimator
+from metarl.core.dtypes import cast_like, strongly_typed
 from metarl.core.keys import split_named
 from metarl.core.trees import all_finite
 from metarl.core.types import Key, PyTree, Theta
 from metarl.outer.protocol import MetaLog
-from metarl.outer.stable import cast_like, strongly_typed
 
 
 class GradientMetaState(NamedTuple):

@@ -32,7 +32,7 @@ class Recorder:
         number = state["next"] + jnp.cumsum(wanted) - wanted
         return number, jnp.int32(number), {**state, "next": state["next"] + jnp.sum(wanted)}
 
-    def report(self, state, tickets, scores, ended):
+    def report(self, state, slots, scores, ended):
         return {
             **state,
             "reports": state["reports"] + jnp.sum(ended),
@@ -40,20 +40,20 @@ class Recorder:
         }
 
 
-def exam(key, theta, task, state, logs):
+def meta_loss(key, theta, task, state, logs):
     """The last loss; twice, to see that state and logs both carry the gradient."""
     del key, theta
     return 0.5 * (state - task) ** 2 + logs[-1], state, {"distance": jnp.abs(state - task)}
 
 
 def estimator(layout=None, score=None, **settings):
-    truncation = Truncation(GradientDescent(), K, lambda task: jnp.int32(LIFE), exam)
+    truncation = Truncation(GradientDescent(), K, lambda task: jnp.int32(LIFE), meta_loss)
     config = TruncatedBackpropConfig(**{"lives": N, "stagger": False, **settings})
     return TruncatedBackprop(config, truncation, Recorder(), layout or Layout(), score)
 
 
 def closed_form(x, task, theta):
-    """`x_K - task = (1 - theta)^K (x - task)`; the exam is its square."""
+    """`x_K - task = (1 - theta)^K (x - task)`; the meta-loss is its square."""
     distance = (1 - theta) ** K * (x - task)
     gradient = -2 * K * (1 - theta) ** (2 * K - 1) * (x - task) ** 2
     return distance**2, gradient, task + distance

@@ -167,7 +167,7 @@ def test_the_learning_rate_decays_every_generation(decay):
 def test_the_same_on_one_and_two_devices(name):
     def program(devices):
         layout = Layout(devices=devices, chunk=3)
-        spread = lambda key, thetas: layout.spread(loss_of)(thetas)  # noqa: E731
+        spread = lambda key, thetas: layout.sharded_vmap(loss_of)(thetas)  # noqa: E731
         return run(EvosaxMetaOptimizer(name, 16, spread, std=0.3), 5, devices=devices)
 
     (one, log_one), (two, log_two) = program(1), program(2)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarl.core.contracts import Truncation
-from metarl.core.exams import exam_of
 from metarl.core.mesh import Layout
+from metarl.core.meta_loss import meta_loss_from_logs
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import PairedLivesConfig
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
 
@@ -29,8 +29,8 @@ class Recorder:
         number = state["next"] + jnp.cumsum(wanted) - wanted
         return number, jnp.int32(number), {**state, "next": state["next"] + jnp.sum(wanted)}
 
-    def report(self, state, tickets, scores, ended):
-        place = jnp.where(ended, tickets, 100)
+    def report(self, state, slots, scores, ended):
+        place = jnp.where(ended, slots, 100)
         scores = state["scores"].at[place].set(scores, mode="drop")
         return {**state, "calls": state["calls"] + 1, "scores": scores}
 
@@ -82,9 +82,9 @@ def make(
     kind, learner, length, lifetime, curriculum=None, layout=None, loss=jnp.mean, score=None, **more
 ):
     """An estimator whose lives are not staggered."""
-    exam = exam_of(loss, lambda logs: {"first": logs[0]})
-    truncation = Truncation(learner, length, lambda task: jnp.int32(lifetime), exam)
-    config = PairedLivesConfig(**{"stagger": False, **more})
+    meta_loss = meta_loss_from_logs(loss, lambda logs: {"first": logs[0]})
+    truncation = Truncation(learner, length, lambda task: jnp.int32(lifetime), meta_loss)
+    config = AntitheticTruncatedESConfig(**{"stagger": False, **more})
     return kind(config, truncation, curriculum or Recorder(), layout or Layout(), score)
 
 

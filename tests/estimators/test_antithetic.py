@@ -7,16 +7,16 @@ import pytest
 
 from metarl.core.contracts import Truncation
 from metarl.core.errors import ConfigError
-from metarl.core.exams import exam_of
 from metarl.core.mesh import Layout, make_mesh, on_mesh
+from metarl.core.meta_loss import meta_loss_from_logs
+from metarl.estimators.antithetic import AntitheticPair, AntitheticTruncatedESConfig
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import Pair, PairedLivesConfig
 from metarl.estimators.perturbations import perturbation
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
 from metarl.tasks.curricula import Uniform
 
-from .paired_toys import ESTIMATORS, LogRate, Noisy, Recorder, Slope, last, make
+from .antithetic_toys import ESTIMATORS, LogRate, Noisy, Recorder, Slope, last, make
 
 THETA = {"rate": jnp.array([0.1, 0.2]), "bias": jnp.float32(0.5)}
 
@@ -223,8 +223,10 @@ def test_memory_of_a_part_does_not_grow_with_its_length():
             return state, jnp.mean(state)
 
     def used(length):
-        truncation = Truncation(Wide(), length, lambda task: jnp.int32(99), exam_of(last))
-        found = PES(PairedLivesConfig(lives=4), truncation, Recorder())
+        truncation = Truncation(
+            Wide(), length, lambda task: jnp.int32(99), meta_loss_from_logs(last)
+        )
+        found = PES(AntitheticTruncatedESConfig(lives=4), truncation, Recorder())
         theta = jnp.float32(0.9)
         state = jax.eval_shape(lambda key: found.init(key, theta), jax.random.key(0))
         program = jax.jit(lambda key, state: found.estimate(key, theta, state)[0].gradient)
@@ -265,7 +267,7 @@ def test_first_ends_are_spread():
 )
 def test_bad_settings_are_refused(bad, said):
     with pytest.raises(ConfigError, match=said):
-        PairedLivesConfig(**bad)
+        AntitheticTruncatedESConfig(**bad)
 
 
 def test_theta_that_cannot_be_perturbed_is_refused(key):
@@ -276,5 +278,5 @@ def test_theta_that_cannot_be_perturbed_is_refused(key):
 def test_the_score_is_of_the_positive_member_of_the_first_pair(key):
     """Of states `[pairs, 2]` that are all different; no program is compiled for it."""
     found = make(PES, Slope(jnp.ones(1)), 1, 1, pairs=3)
-    pairs = Pair(key, (), {"x": np.arange(6).reshape(3, 2)})
-    assert found._nursery.shown(pairs) == {"x": 0}
+    pairs = AntitheticPair(key, (), {"x": np.arange(6).reshape(3, 2)})
+    assert found._unroll_batch.scored_state(pairs) == {"x": 0}

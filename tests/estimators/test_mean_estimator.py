@@ -7,7 +7,7 @@ import pytest
 
 from metarl.core.contracts import Estimate
 from metarl.core.errors import ConfigError
-from metarl.estimators.several import Several
+from metarl.estimators.mean_estimator import MeanEstimator
 
 
 class _Linear:
@@ -28,7 +28,7 @@ class _Linear:
 
 
 def test_the_mean_of_gradients_and_all_losses(key):
-    several = Several((_Linear(1.0), _Linear(4.0), _Linear(10.0)))
+    several = MeanEstimator((_Linear(1.0), _Linear(4.0), _Linear(10.0)))
     theta = jnp.array([1.0, 2.0])
     state = several.init(key, theta)
     estimate, state = several.estimate(key, theta, state)
@@ -44,4 +44,4 @@ def test_the_mean_of_gradients_and_all_losses(key):
 
 def test_none_is_refused():
     with pytest.raises(ConfigError, match="at least one"):
-        Several(())
+        MeanEstimator(())

@@ -8,7 +8,7 @@ from metarl.estimators.noise_reuse_es import NoiseReuseES
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
 
-from .paired_toys import ESTIMATORS, LogRate, Slope, make, whole_lives
+from .antithetic_toys import ESTIMATORS, LogRate, Slope, make, whole_lives
 from .standard_errors import assert_mean, assert_variance, z_scores
 
 K, PARTS, SIGMA = 2, 4, 0.3
