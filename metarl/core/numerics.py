@@ -1,4 +1,4 @@
-"""Small constants, named once, and guarded elementary functions."""
+"""Numerical constants and guarded elementary functions."""
 
 import jax.numpy as jnp
 
