@@ -88,7 +88,7 @@ class EvosaxMetaOptimizer:
         self._make(jnp.zeros(4096))
 
     def init(self, key: Key, theta: Theta) -> EvosaxState:
-        """Returns the initial state at `theta`; population-based strategies evaluate a population."""
+        """Returns the initial state at `theta`; evaluates the initial population, if any."""
         theta = strongly_typed(theta)
         strategy, params = self._make(theta)
         key_init, key_start, key_evaluate = split_named(key, "init", "start", "evaluate")

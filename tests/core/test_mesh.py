@@ -1,4 +1,4 @@
-"""Laying a batch over devices and chunks changes neither values nor random numbers."""
+"""Sharding and chunking a batch changes neither values nor random numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def test_sums_over_a_batch_whatever_the_layout(devices, chunk, total):
     np.testing.assert_array_equal(twice, np.stack([x, x], axis=1))
 
 
-def test_what_fills_the_last_chunk_is_not_summed():
+def test_padding_of_the_last_chunk_is_not_summed():
     """Five entries in chunks of four: the last is there four times, and counts once."""
     count = Layout(chunk=4).sharded_sum(lambda x: (x, x), jnp.int32(0))
     assert jax.jit(count)(jnp.array([1, 1, 1, 1, 10]))[0] == 14

@@ -11,7 +11,7 @@ STEPS = 3
 
 
 def gradient(mark, made):
-    """Of `x_K` with respect to c, where `x_k = c x_{k-1} w_k` and `w_k` took long to make."""
+    """Of `x_K` with respect to c, where `x_k = c x_{k-1} w_k` and `w_k` is expensive."""
 
     def slow(k):
         made.append(int(k))

@@ -1,4 +1,4 @@
-"""Learners whose paired estimates are known in closed form, and the estimators that they try."""
+"""Learners with closed-form antithetic estimates, and the estimators that they test."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ ESTIMATORS = (TruncatedES, PES, NoiseReuseES)
 
 @dataclass(frozen=True)
 class Recorder:
-    """Hands out tasks `1, 2, 3, ...` in order and remembers what it was told."""
+    """Draws tasks `1, 2, 3, ...` in order and records all reports."""
 
     def init(self, key):
         return {"next": jnp.float32(1), "calls": jnp.int32(0), "scores": jnp.full((100,), jnp.inf)}
@@ -81,25 +81,25 @@ def last(logs):
 def make(
     kind, learner, length, lifetime, curriculum=None, layout=None, loss=jnp.mean, score=None, **more
 ):
-    """An estimator whose lives are not staggered."""
+    """An estimator whose unrolls are not staggered."""
     meta_loss = meta_loss_from_logs(loss, lambda logs: {"first": logs[0]})
     truncation = Truncation(learner, length, lambda task: jnp.int32(lifetime), meta_loss)
     config = AntitheticTruncatedESConfig(**{"stagger": False, **more})
     return kind(config, truncation, curriculum or Recorder(), layout or Layout(), score)
 
 
-def whole_lives(estimator, theta, parts, count, seed=0):
-    """Gradients of every part of independent lives, `[count, parts, ...]` in float64."""
+def full_unrolls(estimator, theta, windows, count, seed=0):
+    """Gradients of every window of independent unrolls, `[count, windows, ...]` in float64."""
 
-    def live(key):
-        key_init, key_parts = jax.random.split(key)
+    def run(key):
+        key_init, key_windows = jax.random.split(key)
 
-        def part(state, key):
+        def window(state, key):
             found, state = estimator.estimate(key, theta, state)
             return state, found.gradient
 
         state = estimator.init(key_init, theta)
-        return jax.lax.scan(part, state, jax.random.split(key_parts, parts))[1]
+        return jax.lax.scan(window, state, jax.random.split(key_windows, windows))[1]
 
     keys = jax.random.split(jax.random.key(seed), count)
-    return np.asarray(jax.jit(jax.vmap(live))(keys), np.float64)
+    return np.asarray(jax.jit(jax.vmap(run))(keys), np.float64)

@@ -66,7 +66,7 @@ class Slots:
         self.level_slots = np.where(wanted, level_slots, self.level_slots)
 
     def report(self, scores, ended):
-        """`scores [C]`, by entry, so that a level_slot that is told twice is told the same."""
+        """`scores [C]`, by entry, so that a slot that is reported twice gets the same score."""
         scores = np.float32(scores)[self.level_slots % CAPACITY]
         self.state = self.replay.report(self.state, self.level_slots, scores, np.array(ended))
         self.model.report(self.level_slots.tolist(), scores.tolist(), ended)
