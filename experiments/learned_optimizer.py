@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from metarl.estimators.paired_lives import PairedLivesConfig
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig
 from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
 from metarl.problems.config import LoopConfig, OuterConfig
 from metarl.problems.optimizer.architectures import ArchitectureConfig
@@ -24,7 +24,7 @@ QUICK = TrainOptimizerConfig(
     # On batches of training it learned to overfit: as low a training loss, twice Adam's held-out.
     meta_loss=MetaLossConfig(truncation=20, data="held_out"),
     method="pes",
-    pairs=PairedLivesConfig(lives=16, pairs=1, sigma=0.01),
+    pairs=AntitheticTruncatedESConfig(lives=16, pairs=1, sigma=0.01),
     outer=OuterConfig(generations=2500, learning_rate=3e-3, cosine_to=0.1, max_grad_norm=1.0),
     evaluation=OptimizerEvaluationConfig(
         families=(
@@ -94,7 +94,7 @@ MLP_8X8 = TrainOptimizerConfig(
     tasks=TrainingTasksConfig(families=FOUR, lifetime=(100, 2000)),
     optimizer=ArchitectureConfig(kind="adafac_mlp_lopt"),
     meta_loss=MetaLossConfig(truncation=50),
-    pairs=PairedLivesConfig(lives=64, pairs=1, sigma=0.01),
+    pairs=AntitheticTruncatedESConfig(lives=64, pairs=1, sigma=0.01),
     outer=OuterConfig(
         generations=20_000, learning_rate=3e-4, warm_up=100, cosine_to=0.1, max_grad_norm=1.0
     ),

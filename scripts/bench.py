@@ -70,7 +70,7 @@ def ppo(seeds: int) -> dict[str, Any]:
     unroll = Unroll(FixedTask(task), learner, CONFIG.updates, MeanReturnLoss(0.1))
     layout = Layout(min(seeds, len(jax.devices())))
     program = on_mesh(
-        lambda keys: layout.spread(lambda key: unroll.run(key, (), task)[0])(keys),
+        lambda keys: layout.sharded_vmap(lambda key: unroll.run(key, (), task)[0])(keys),
         make_mesh(layout.devices),
     )
     measured = timed(program, jax.random.split(jax.random.key(0), seeds))

@@ -28,10 +28,10 @@ import jax  # noqa: E402
 
 from metarl import optimizers  # noqa: E402
 from metarl.core.mesh import make_mesh, on_mesh  # noqa: E402
-from metarl.estimators.paired_lives import PairedLivesConfig  # noqa: E402
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig  # noqa: E402
 from metarl.estimators.pes import PES  # noqa: E402
 from metarl.inner.training import Training  # noqa: E402
-from metarl.inner.training_exams import parts_of_training  # noqa: E402
+from metarl.inner.training_meta_loss import training_truncation  # noqa: E402
 from metarl.run import experiments  # noqa: E402
 from metarl.run.build import build  # noqa: E402
 from metarl.tasks import families  # noqa: E402
@@ -78,8 +78,8 @@ def pes(optimizer: str) -> Case:
     family = families.make("mlp/digits?width=32&batch=128")
     learned = _OPTIMIZERS[optimizer]()
     tasks = Uniform(Lifetimes(family, 1000, 1000))
-    parts = parts_of_training(Training(family, learned), 50)
-    estimator = PES(PairedLivesConfig(lives=8), parts, tasks)
+    parts = training_truncation(Training(family, learned), 50)
+    estimator = PES(AntitheticTruncatedESConfig(lives=8), parts, tasks)
     key, mesh = jax.random.key(0), make_mesh(1)
     theta = learned.init(key)
     return on_mesh(estimator.estimate, mesh), (

@@ -1,1 +1,1 @@
-"""L0: types, randomness by name, pytrees, numerics, boundary checks, contracts, the device mesh."""
+"""L0: types, interfaces, named PRNG keys, pytrees, numerics, validation, the device mesh."""

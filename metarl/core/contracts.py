@@ -1,7 +1,8 @@
-"""The contracts between the four axes: task, learner, estimator, outer optimizer.
+"""Interfaces of the four components: task, learner, estimator, outer optimizer.
 
-Everything here is a type. An estimator sees an `Unroll` and nothing else: it knows neither
-reinforcement learning nor networks, so the same object meta-trains a loss and an optimizer.
+This module holds types only. An estimator takes an `Unroll` or a `Truncation` and depends on
+neither reinforcement learning nor networks, so the same estimator meta-trains a loss or an
+optimizer.
 """
 
 from collections.abc import Callable
@@ -23,30 +24,31 @@ class TaskDistribution(Protocol):
 
 
 class Learner(Protocol):
-    """One lifetime of learning, a pure state machine; equal ones share compiled programs."""
+    """Inner training as a pure state machine; equal learners share compiled programs."""
 
     def __hash__(self) -> int: ...
 
     def init(self, key: Key, theta: Theta, task: Task) -> LearnerState:
-        """Starts a lifetime."""
+        """Returns the state at the start of an inner training run."""
         ...
 
     def step(
         self, key: Key, theta: Theta, task: Task, state: LearnerState
     ) -> tuple[LearnerState, Log]:
-        """Advances a lifetime by one inner step."""
+        """Takes one inner step; returns the new state and the log of the step."""
         ...
 
 
 @dataclass(frozen=True)
 class Unroll:
-    """A lifetime of `length` inner steps and the number that scores it.
+    """A full inner training run of `length` steps with its meta-loss.
 
     Attributes:
-      tasks: where tasks come from.
-      learner: how one lifetime runs.
-      length: K, the number of inner steps in a whole lifetime.
-      loss: maps the logs of a lifetime (leaves `[K, ...]`) to the scalar meta-loss to minimise.
+      tasks: distribution of tasks.
+      learner: learner that is trained.
+      length: K, number of inner steps of a lifetime.
+      loss: function from the logs of a lifetime, leaves `[K, ...]`, to the scalar meta-loss to
+        minimize.
     """
 
     tasks: TaskDistribution
@@ -58,7 +60,7 @@ class Unroll:
         check_positive(length=self.length)
 
     def run(self, key: Key, theta: Theta, task: Task) -> tuple[Array, Log, LearnerState]:
-        """Runs one whole lifetime; returns its meta-loss, its logs `[K, ...]`, the last state."""
+        """Runs one full lifetime; returns meta-loss, logs `[K, ...]` and the final state."""
         key_init, key_steps = jax.random.split(key)
         state = self.learner.init(key_init, theta, task)
 
@@ -71,21 +73,22 @@ class Unroll:
 
 @dataclass(frozen=True)
 class Truncation:
-    """A lifetime that is lived in parts of `length` inner steps, each followed by an exam.
+    """Truncated unroll: an inner training run in windows of `length` steps, each with a meta-loss.
 
     Attributes:
-      learner: how one lifetime runs.
-      length: K, inner steps of a part.
-      lifetime: number of inner steps after which a lifetime on a task is over, a scalar.
-      exam: `(key, theta, task, state, logs [K, ...]) -> (loss, state, log)`: the scalar meta-loss
-        of the part, differentiable in theta through state and logs; the state to go on with; and
-        scalars by name for people to see.
+      learner: learner that is trained.
+      length: K, number of inner steps of a truncation window.
+      lifetime: function from a task to the number of inner steps of a lifetime on it, a scalar.
+      meta_loss: function `(key, theta, task, state, logs [K, ...]) -> (loss, state, summary)`,
+        called after each window. `loss` is the scalar meta-loss of the window, differentiable in
+        theta through state and logs. The unroll continues from the returned state. `summary` holds
+        scalars by name, for reports.
     """
 
     learner: Learner
     length: int
     lifetime: Callable[[Task], Array]
-    exam: Callable[
+    meta_loss: Callable[
         [Key, Theta, Task, LearnerState, Log], tuple[Array, LearnerState, dict[str, Array]]
     ]
 
@@ -94,44 +97,50 @@ class Truncation:
 
 
 class Curriculum(Protocol):
-    """A distribution over tasks that learns from how lifetimes on its tasks ended.
+    """A distribution over tasks that adapts to the scores of finished unrolls.
 
-    Its state is an array pytree of fixed shape, part of the checkpoint of whoever uses it.
+    Its state is an array pytree of fixed shape and part of the estimator's checkpoint.
     """
 
     def init(self, key: Key) -> PyTree:
-        """Starts a curriculum."""
+        """Returns the initial state."""
         ...
 
     def draw(self, key: Key, state: PyTree, wanted: Array) -> tuple[Task, Array, PyTree]:
-        """Draws a task for every slot that wants one.
+        """Draws a task for every new unroll.
 
         Args:
-          key: of the draw.
-          state: of the curriculum.
-          wanted: which slots begin a lifetime, booleans `[N]`.
+          key: PRNG key of the draw.
+          state: state of the curriculum.
+          wanted: mask of the unrolls that start a lifetime, booleans `[N]`.
 
         Returns:
-          Tasks `[N, ...]` (of no meaning where none was wanted), a ticket for each, `[N]` int32, by
-          which to report on it, and the state.
+          Tasks `[N, ...]`, undefined where `wanted` is false; the slot of each task, `[N]` int32,
+          with which `report` identifies it, such as its index in a level buffer; the new state.
         """
         ...
 
-    def report(self, state: PyTree, tickets: Array, scores: Array, ended: Array) -> PyTree:
-        """Takes notice of the scores `[N]` of the lifetimes that `ended`, booleans `[N]`.
+    def report(self, state: PyTree, slots: Array, scores: Array, ended: Array) -> PyTree:
+        """Updates the state with the scores of finished unrolls.
 
-        Called at every outer step, also where none ended.
+        Called at every outer step, also if no unroll finished.
+
+        Args:
+          state: state of the curriculum.
+          slots: slots of the tasks as `draw` returned them, `[N]`.
+          scores: scores of the unrolls, `[N]`; ignored where `ended` is false.
+          ended: mask of the finished unrolls, booleans `[N]`.
         """
         ...
 
 
 class Evaluation(NamedTuple):
-    """What lifetimes say about each member of a population of thetas.
+    """Meta-losses of a population of thetas.
 
     Attributes:
       losses: meta-loss of every unroll and member, averaged over lifetimes, `[U, P]`; not finite
         where a lifetime diverged.
-      summary: further scalars by name, each `[U, P]`; None = nothing was asked for.
+      summary: further scalars by name, each `[U, P]`; None = none requested.
     """
 
     losses: Array
@@ -139,14 +148,15 @@ class Evaluation(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What an estimator tells about theta.
+    """Estimate of the meta-gradient.
 
     Attributes:
-      gradient: estimated gradient of the meta-loss with respect to theta, same pytree.
-      losses: meta-loss of every population member, `[P]`; diverged ones have the worst finite one.
+      gradient: estimated gradient of the meta-loss with respect to theta, a pytree like theta.
+      losses: meta-loss of every population member, `[P]`; for diverged members, the largest finite
+        one.
       diverged: number of members whose meta-loss was not finite.
-      unroll_losses: the same of every unroll, `[U, P]`; None = not told.
-      summary: see `Evaluation`.
+      unroll_losses: meta-loss of every unroll and member, `[U, P]`; None = not available.
+      summary: further scalars by name, see `Evaluation`.
     """
 
     gradient: PyTree
@@ -157,12 +167,12 @@ class Estimate(NamedTuple):
 
 
 class Estimator(Protocol):
-    """Where the outer gradient comes from."""
+    """Estimator of the meta-gradient."""
 
     def init(self, key: Key, theta: Theta) -> PyTree:
-        """Returns the estimator's state (empty for a full-lifetime estimator)."""
+        """Returns the estimator's initial state (empty for a full-lifetime estimator)."""
         ...
 
     def estimate(self, key: Key, theta: Theta, state: PyTree) -> tuple[Estimate, PyTree]:
-        """Estimates the gradient of the expected meta-loss at `theta`."""
+        """Estimates the gradient of the expected meta-loss at `theta`; returns it and the state."""
         ...

@@ -1,4 +1,4 @@
-"""Errors of the library, and the checks that raise them at the boundary, before any compilation."""
+"""Exceptions of the library, and validation that raises them before any compilation."""
 
 import difflib
 import math
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class MetarlError(Exception):
-    """Base of every error that metarl raises on purpose; the command line prints it in one line."""
+    """Base class of all errors that metarl raises; the command line prints them in one line."""
 
 
 class ConfigError(MetarlError, ValueError):
@@ -14,11 +14,11 @@ class ConfigError(MetarlError, ValueError):
 
 
 class UsageError(ConfigError):
-    """A command line names an unknown setting, or a value that is not of the setting's type."""
+    """A command line has an unknown setting, or a value that is not of the setting's type."""
 
 
 class RunError(MetarlError):
-    """A run directory cannot be used: it is locked, unreadable, unwritable or incomplete."""
+    """A run directory is locked, unreadable, unwritable or incomplete."""
 
 
 class CheckpointError(RunError):
@@ -26,7 +26,7 @@ class CheckpointError(RunError):
 
 
 class ArtifactError(MetarlError, ValueError):
-    """A saved artifact is missing, altered, or not what it was opened as."""
+    """A saved artifact is missing, altered, or of another kind than expected."""
 
 
 def nearest(name: str, permitted: Iterable[str]) -> str:
@@ -41,7 +41,7 @@ def check_choice(what: str, name: str, permitted: Iterable[str]) -> str:
     """Returns `name` if it is permitted.
 
     Raises:
-      ConfigError: names the value, the nearest match and the permitted ones.
+      ConfigError: `name` is not permitted; the message gives the nearest and all permitted names.
     """
     permitted = sorted(permitted)
     if name in permitted:

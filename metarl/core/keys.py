@@ -1,4 +1,4 @@
-"""Randomness by name: adding a consumer of random numbers does not change the others."""
+"""Named PRNG keys: adding a consumer of random numbers does not change the others."""
 
 import zlib
 
@@ -12,14 +12,15 @@ _MOST_INDEX_BITS = 14  # leaves at least 18 random bits a word
 
 
 def named(key: Key, name: str) -> Key:
-    """Derives the key that belongs to `name`; equal names give equal keys."""
+    """Derives a key from `name`; equal names give equal keys."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def split_named(key: Key, *names: str) -> tuple[Key, ...]:
-    """Derives one key a name, in the order given; the same as `named` does.
+    """Derives one key for each name, equal to those of `named`.
 
-    All in one call: every use of the generator is a loop of its own, half a second to compile.
+    One call for all names, because each call of the generator is a loop that takes half a second to
+    compile.
     """
     words = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, words)
@@ -29,9 +30,10 @@ def split_named(key: Key, *names: str) -> tuple[Key, ...]:
 def permutations(key: Key, count: int, n: int) -> Array:
     """Draws `count` random permutations of `0 .. n-1`, `[count, n]`.
 
-    Random high bits and the index as low bits share one word, so that a single-operand sort does
-    it: on CPU 3 to 7 times faster than `jax.random.permutation`. Two entries whose random bits tie
-    keep their order; for n = 1024 one pair ties in eight draws, for n = 8192 about 64 pairs a draw.
+    Each word holds random high bits and the index as low bits, so that a single-operand sort
+    suffices: on CPU 3 to 7 times faster than `jax.random.permutation`. Entries whose random bits
+    tie keep their order; for n = 1024 one pair ties in eight draws, for n = 8192 about 64 pairs in
+    each draw.
     """
     index_bits = max(n - 1, 1).bit_length()
     if index_bits > _MOST_INDEX_BITS:

@@ -1,9 +1,9 @@
-"""Spreading a batch of independent lifetimes over devices and, on each device, over chunks.
+"""Batch parallelism: a leading axis is sharded over devices and chunked on each device.
 
-The composition root compiles one program with `on_mesh`; inside it, `Layout.spread` is a `vmap`
-that gives each device its share of the leading axis and gathers the (small) results,
-`Layout.summed` adds up large ones, and `Layout.mean_gradient` differentiates the mean of a loss
-over such a batch. Neither the number of devices nor the chunk touches a random number.
+The run compiles one program with `on_mesh`. Inside it, `Layout.sharded_vmap` is a `vmap` that gives
+each device its shard of the leading axis and gathers the (small) results, `Layout.sharded_sum` sums
+large results, and `Layout.mean_gradient` differentiates the mean of a loss over the batch. Random
+numbers depend neither on the number of devices nor on the chunk.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,12 @@ POPULATION_AXIS = "population"
 
 @dataclass(frozen=True)
 class Layout:
-    """How a leading batch axis is laid out.
+    """Distribution of a leading batch axis over devices and chunks.
 
     Attributes:
       devices: number of devices of the mesh that the enclosing program runs on; 1 = plain vmap.
-      chunk: at most this many entries run at once on each device (bounds memory); None = all.
+      chunk: maximum number of entries that run at once on each device, which bounds memory;
+        None = all.
     """
 
     devices: int = 1
@@ -37,11 +38,12 @@ class Layout:
     def __post_init__(self) -> None:
         check_positive(devices=self.devices, chunk=self.chunk)
 
-    def spread(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-        """Returns `vmap(function)` over the leading axis of every argument, laid out.
+    def sharded_vmap(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        """Returns `vmap(function)` over the leading axis of all arguments, sharded and chunked.
 
-        With more than one device it must be called inside a program made by `on_mesh`. The batch
-        need not divide by the devices: the last entry is repeated and the surplus dropped.
+        With more than one device, the result must be called inside a program made by `on_mesh`. The
+        batch size need not be a multiple of the number of devices: the last entry is repeated and
+        the surplus dropped.
         """
 
         def mapped(*args: PyTree) -> PyTree:
@@ -62,58 +64,59 @@ class Layout:
 
         `loss(theta, *entry) -> (scalar, auxiliary)`. The result maps `(theta, *entries [N, ...])`
         to the gradient with respect to theta, the losses `[N]`, the auxiliaries `[N, ...]` and
-        whether each entry counts `[N]`. One gradient is taken a chunk, of the sum over its entries,
-        so that products with theta stay large and memory is that of a chunk. A chunk whose gradient
-        is not finite, because one entry diverged, is left out of the mean.
+        whether each entry counts `[N]`. Each chunk computes one gradient, of the sum of its losses,
+        so that products with theta stay large and memory is that of one chunk. A chunk with a loss
+        or gradient that is not finite, because one entry diverged, is left out of the mean.
         """
 
         def mapped(theta: PyTree, *args: PyTree) -> tuple[PyTree, Array, PyTree, Array]:
-            def of_chunk(entries: PyTree, counts: Array) -> tuple[PyTree, PyTree]:
+            def chunk_sum(entries: PyTree, counts: Array) -> tuple[PyTree, PyTree]:
                 return _chunk_gradient(loss, theta, entries, counts)
 
             zero = (jax.tree.map(jnp.zeros_like, theta), jnp.float32(0.0))
-            (gradient, used), outputs = self._reduced(of_chunk, zero, args)
+            (gradient, used), outputs = self._reduced(chunk_sum, zero, args)
             mean = jax.tree.map(lambda x: x / jnp.maximum(used, 1.0).astype(x.dtype), gradient)
             return mean, *outputs
 
         return mapped
 
-    def summed(
+    def sharded_sum(
         self, function: Callable[..., tuple[PyTree, PyTree]], zero: PyTree
     ) -> Callable[..., tuple[PyTree, PyTree]]:
-        """Returns a function that sums large results over a batch of entries and keeps small ones.
+        """Returns a function that sums large results over a batch and stacks small ones.
 
-        `function(*entry) -> (addend, rest)`. The result maps `*entries [N, ...]` to the sum of the
-        addends and the rests `[N, ...]`. Only a chunk of addends is held at once, and only their
-        sum crosses devices.
+        The result maps `*entries [N, ...]` to the sum of the addends and the auxiliaries
+        `[N, ...]`. Only one chunk of addends is in memory at once, and only their sum is
+        communicated between devices.
 
         Args:
-          function: of one entry.
-          zero: the sum over no entry; gives shapes and dtypes of an addend.
+          function: function of one entry, `(*entry) -> (addend, auxiliary)`.
+          zero: empty sum, with the shapes and dtypes of an addend.
         """
 
-        def of_chunk(entries: PyTree, counts: Array) -> tuple[PyTree, PyTree]:
-            addends, rests = jax.vmap(function)(*entries)
+        def chunk_sum(entries: PyTree, counts: Array) -> tuple[PyTree, PyTree]:
+            addends, auxiliaries = jax.vmap(function)(*entries)
             counted = where(counts, addends, jax.tree.map(jnp.zeros_like, addends))
-            return jax.tree.map(lambda x: jnp.sum(x, axis=0), counted), rests
+            return jax.tree.map(lambda x: jnp.sum(x, axis=0), counted), auxiliaries
 
-        return lambda *args: self._reduced(of_chunk, zero, args)
+        return lambda *args: self._reduced(chunk_sum, zero, args)
 
     def _reduced(
         self,
-        of_chunk: Callable[[PyTree, Array], tuple[PyTree, PyTree]],
+        chunk_sum: Callable[[PyTree, Array], tuple[PyTree, PyTree]],
         zero: PyTree,
         args: PyTree,
     ) -> tuple[PyTree, PyTree]:
-        """Adds up what chunks give and gathers what their entries give.
+        """Sums over the chunks of all devices and gathers the auxiliaries of the entries.
 
         Args:
-          of_chunk: `(entries [chunk, ...], which of them count [chunk]) -> (sum, rests)`.
-          zero: the sum over nothing.
+          chunk_sum: function `(entries [chunk, ...], mask [chunk]) -> (sum, auxiliaries)`; the mask
+            is false for padding.
+          zero: empty sum.
           args: entries `[N, ...]`.
 
         Returns:
-          The sum over all chunks of all devices, and the rests `[N, ...]`.
+          The sum over all chunks of all devices, and the auxiliaries `[N, ...]`.
         """
         total = jax.tree.leaves(args)[0].shape[0]
         share = -(-total // self.devices)
@@ -122,20 +125,20 @@ class Layout:
         index = self._first(share) + jnp.arange(padded)
         counts = (jnp.arange(padded) < share) & (index < total)
         local = jax.tree.map(lambda x: jnp.take(x, jnp.minimum(index, total - 1), axis=0), args)
-        parts = jax.tree.map(
+        chunks = jax.tree.map(
             lambda x: jnp.reshape(x, (padded // chunk, chunk, *x.shape[1:])), (local, counts)
         )
 
-        def one(sums: PyTree, part: PyTree) -> tuple[PyTree, PyTree]:
-            added, rests = of_chunk(*part)
-            return jax.tree.map(jnp.add, sums, added), rests
+        def add_chunk(sums: PyTree, chunk: PyTree) -> tuple[PyTree, PyTree]:
+            added, auxiliaries = chunk_sum(*chunk)
+            return jax.tree.map(jnp.add, sums, added), auxiliaries
 
-        sums, rests = jax.lax.scan(one, zero, parts)
-        rests = jax.tree.map(lambda x: x.reshape(padded, *x.shape[2:])[:share], rests)
+        sums, auxiliaries = jax.lax.scan(add_chunk, zero, chunks)
+        auxiliaries = jax.tree.map(lambda x: x.reshape(padded, *x.shape[2:])[:share], auxiliaries)
         if self.devices > 1:
             sums = jax.lax.psum(sums, POPULATION_AXIS)
-            rests = jax.tree.map(lambda x: self._gather(x)[:total], rests)
-        return sums, rests
+            auxiliaries = jax.tree.map(lambda x: self._gather(x)[:total], auxiliaries)
+        return sums, auxiliaries
 
     def _first(self, share: int) -> Array | int:
         return 0 if self.devices == 1 else jax.lax.axis_index(POPULATION_AXIS) * share
@@ -160,13 +163,14 @@ def _chunk_gradient(
 ) -> tuple[tuple[PyTree, Array], tuple[Array, PyTree, Array]]:
     """Differentiates the sum of a chunk's losses.
 
-    Returns the gradient and the number of entries that count, both zero if the chunk diverged; and
-    losses, the rest and whether they count, of every entry.
+    Returns:
+      The gradient and the number of entries that count, both zero if the chunk diverged; and, for
+      every entry, the loss, the auxiliary and whether it counts.
     """
 
     def total(theta: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
-        losses, rest = jax.vmap(lambda *entry: loss(theta, *entry))(*entries)
-        return jnp.sum(jnp.where(counts, losses, 0.0)), (losses, rest)
+        losses, auxiliary = jax.vmap(lambda *entry: loss(theta, *entry))(*entries)
+        return jnp.sum(jnp.where(counts, losses, 0.0)), (losses, auxiliary)
 
     gradient, outputs = jax.grad(total, has_aux=True)(theta)
     usable = all_finite(gradient) & jnp.all(jnp.isfinite(outputs[0]) | ~counts)
@@ -176,11 +180,11 @@ def _chunk_gradient(
 
 
 def make_mesh(devices: int | None = None) -> Mesh:
-    """Makes the one-dimensional mesh over the population axis (default: every device)."""
+    """Returns the one-dimensional mesh over the population axis (default: all devices)."""
     available = jax.devices()
     count = len(available) if devices is None else devices
     if count > len(available):
-        raise ValueError(f"{count} devices asked for, {len(available)} present.")
+        raise ValueError(f"{count} devices requested, {len(available)} available.")
     return Mesh(np.asarray(available[:count]), (POPULATION_AXIS,))
 
 
@@ -189,13 +193,13 @@ def on_mesh(
 ) -> Callable[..., PyTree]:
     """Compiles `function` to one program over the mesh; arguments and results are replicated.
 
-    On CPU with half the effort: LLVM's third level takes twice as long over programs of hundreds of
-    small loops, which do not get faster by it.
+    On CPU, the XLA backend optimization level is 2: level 3 takes twice as long to compile programs
+    of hundreds of small loops and does not make them faster.
     """
     replicated = PartitionSpec()
-    spread = jax.shard_map(
+    sharded = jax.shard_map(
         function, mesh=mesh, in_specs=replicated, out_specs=replicated, check_vma=False
     )
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 2} if on_cpu else None
-    return jax.jit(spread, donate_argnums=donate, compiler_options=options)
+    return jax.jit(sharded, donate_argnums=donate, compiler_options=options)

@@ -1,4 +1,4 @@
-"""Small constants, named once, and guarded elementary functions."""
+"""Numerical constants and guarded elementary functions."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ STD_EPS = 1e-8
 """Added to a standard deviation before dividing by it."""
 
 
-def standardise(x: Array, where: Array | None = None) -> Array:
+def standardize(x: Array, where: Array | None = None) -> Array:
     """Shifts and scales `x` to mean 0 and standard deviation 1 over all its (masked) entries."""
     mean = jnp.mean(x, where=where)
     return (x - mean) / (jnp.std(x, where=where) + STD_EPS)

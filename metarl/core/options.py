@@ -1,4 +1,4 @@
-"""Options that a name carries, checked against what a function takes."""
+"""Validation of the options of a registered name against a function's signature."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +8,7 @@ from metarl.core.errors import ConfigError, nearest
 
 
 def check_options(name: str, options: Iterable[str], permitted: Iterable[str]) -> None:
-    """Raises ConfigError for the first option that `name` does not have."""
+    """Raises ConfigError for the first option that is not permitted for `name`."""
     permitted = sorted(permitted)
     for option in options:
         if option not in permitted:
@@ -28,9 +28,9 @@ _TYPES: tuple[tuple[type, tuple[type, ...], str], ...] = (
 
 
 def check_types(name: str, options: Mapping[str, Any], function: Callable[..., Any]) -> None:
-    """Raises ConfigError for an option whose type is not that of its default in the signature.
+    """Raises ConfigError for an option whose type differs from that of its default.
 
-    Only plain Python values are judged, and only where there is a default that says something.
+    Only plain Python values with a default of such a type are checked.
     """
     parameters = inspect.signature(function).parameters
     plain = {bool, int, float, str, tuple, list}

@@ -1,4 +1,4 @@
-"""Loops whose state and outputs travel as a few vectors instead of many small arrays."""
+"""A `scan` that packs its carry and outputs into a few vectors instead of many small arrays."""
 
 import math
 from collections.abc import Callable
@@ -9,18 +9,18 @@ import jax.numpy as jnp
 from metarl.core.types import Array, PyTree
 
 _LARGEST = 1024
-"""An array with more numbers travels by itself: moving it costs more than one operation less."""
+"""Maximum number of elements of a packed array; copying larger ones costs more than it saves."""
 
 
 def packed_scan(
     function: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], carry: PyTree, xs: PyTree
 ) -> tuple[PyTree, PyTree]:
-    """Does what `jax.lax.scan` does, with all small arrays of one dtype joined in one vector.
+    """Equivalent of `jax.lax.scan` that packs all small arrays of one dtype into one vector.
 
-    Every array in the carry and in the outputs is an operation of the loop's body, or two. Where a
-    body does little, as a step of an environment does, these are most of it.
+    Each array in the carry and the outputs adds one or two operations to the loop's body. In a
+    cheap body, such as a step of an environment, they take most of the time.
     """
-    function = jax.jit(function, inline=True)  # so that it is traced once for shapes and loop
+    function = jax.jit(function, inline=True)  # traced once, for both shapes and loop
     first = jax.tree.map(lambda x: x[0], xs)
     carry_shapes, output_shapes = jax.eval_shape(function, carry, first)
     pack_carry, unpack_carry = _packing(carry_shapes)
@@ -35,7 +35,7 @@ def packed_scan(
 
 
 def _packing(shapes: PyTree) -> tuple[Callable[[PyTree], PyTree], Callable[[PyTree], PyTree]]:
-    """Returns the functions that join the small leaves of such a tree and take them apart."""
+    """Returns the functions that pack the small leaves of a tree and unpack them."""
     leaves, structure = jax.tree.flatten(shapes)
     groups: dict[str, list[int]] = {}
     for i, leaf in enumerate(leaves):

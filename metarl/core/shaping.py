@@ -1,6 +1,6 @@
-"""Turning meta-losses of a population into weights; the last axis is the population `P`.
+"""Fitness shaping: maps meta-losses of a population to weights; the last axis is `P`.
 
-Shaping keeps the sign of a loss: smaller stays better.
+Lower is better, before and after shaping.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ def centered_rank(losses: Array) -> Array:
     """Ranks scaled to `[-0.5, 0.5]`, ties sharing their mean rank.
 
     Args:
-      losses: finite, `[..., P]`.
+      losses: finite losses, `[..., P]`.
 
     Returns:
-      The best at -0.5, the worst at 0.5; all zero when all are equal.
+      Ranks `[..., P]`: the best is -0.5, the worst 0.5; all are zero if all losses are equal.
 
     Reference: Salimans et al. 2017, arXiv:1703.03864, section 2.1.
     """
@@ -35,25 +35,24 @@ def centered_rank(losses: Array) -> Array:
 
 
 def z_score(losses: Array) -> Array:
-    """Losses shifted and scaled to mean 0 and standard deviation 1; zero when all are equal.
+    """Losses shifted and scaled to mean 0 and standard deviation 1; zero if all are equal.
 
     Args:
-      losses: finite, `[..., P]`.
+      losses: finite losses, `[..., P]`.
     """
-    # Shifting by a member first makes equal losses exactly zero, whatever their size.
+    # The shift by one member makes equal losses exactly zero, whatever their magnitude.
     shifted = losses - losses[..., :1]
-    centred = shifted - jnp.mean(shifted, axis=-1, keepdims=True)
-    return centred / (jnp.std(shifted, axis=-1, keepdims=True) + STD_EPS)
+    centered = shifted - jnp.mean(shifted, axis=-1, keepdims=True)
+    return centered / (jnp.std(shifted, axis=-1, keepdims=True) + STD_EPS)
 
 
 def win_loss(losses: Array) -> Array:
-    """Within each antithetic pair `(2i, 2i + 1)`: the better -0.5, the worse 0.5, a tie zero.
+    """Win or loss within each antithetic pair `(2i, 2i + 1)`: better -0.5, worse 0.5, tie zero.
 
-    What a task is worth cancels where a pair shares it, so that tasks of any difficulty count
-    alike.
+    The difficulty of a task that a pair shares cancels, so that all tasks have equal weight.
 
     Args:
-      losses: finite, `[..., P]`, P even.
+      losses: finite losses, `[..., P]`, P even.
 
     Reference: Jackson et al. 2024, arXiv:2402.05828, section 4.2.
     """
@@ -62,36 +61,36 @@ def win_loss(losses: Array) -> Array:
 
 
 def clipped(differences: Array, limit: float | None) -> Array:
-    """Differences of losses within pairs, cut to `[-limit, limit]`; None = as they are.
+    """Differences of losses within pairs, clipped to `[-limit, limit]`; None = no clipping.
 
-    One pair on a cliff of the meta-loss then cannot drown all others. The price is bias: what
-    estimates a gradient from cut differences descends another function than the mean loss.
+    Clipping prevents one pair at a steep part of the meta-loss from dominating the sum. It is
+    biased: the estimate is then the gradient of another function than the mean loss.
     """
     return differences if limit is None else jnp.clip(differences, -limit, limit)
 
 
 def unshaped(losses: Array) -> Array:
-    """The losses as they are."""
+    """Returns the losses unchanged."""
     return losses
 
 
 SHAPINGS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
     {"centered_rank": centered_rank, "z_score": z_score, "win_loss": win_loss, "none": unshaped}
 )
-"""Every shaping by the name that configurations use."""
+"""Shaping functions by the name that configurations use."""
 
 
 def replace_diverged(losses: Array) -> tuple[Array, Array]:
-    """Gives members whose loss is not finite the worst finite loss of their row.
+    """Replaces losses that are not finite by the largest finite loss of their row.
 
-    A row without any finite loss becomes zero, which every shaping keeps at zero.
+    A row without any finite loss becomes zero, which every shaping maps to zero.
 
     Args:
-      losses: `[..., P]`; leading axes are separate comparisons, such as environments.
+      losses: losses `[..., P]`; leading axes are separate comparisons, such as environments.
 
     Returns:
-      The losses, all finite, and the number of members that were not finite in at least one row
-      (an int32 scalar).
+      The losses, all finite, and the number of members whose loss was not finite in at least one
+      row (an int32 scalar).
     """
     finite = jnp.isfinite(losses)
     worst = jnp.max(losses, axis=-1, keepdims=True, where=finite, initial=-jnp.inf)
@@ -101,13 +100,13 @@ def replace_diverged(losses: Array) -> tuple[Array, Array]:
 
 
 def shaped_mean(losses: Array, shaping: str) -> Array:
-    """Shapes each row and averages rows, so that rows of different scale count alike.
+    """Shapes each row and averages the rows, so that rows of different scale have equal weight.
 
     Args:
-      losses: finite, `[U, P]`, one row an unroll (environment).
-      shaping: a name of `SHAPINGS`.
+      losses: finite losses, `[U, P]`, one row for each unroll (environment).
+      shaping: key of `SHAPINGS`.
 
     Returns:
-      `[P]`.
+      Weights `[P]`.
     """
     return jnp.mean(SHAPINGS[shaping](losses), axis=0)

@@ -31,11 +31,11 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
 
 
 def size(tree: PyTree) -> int:
-    """Counts the numbers in a tree."""
+    """Number of elements in all leaves of a tree."""
     return sum(jnp.size(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def all_finite(tree: PyTree) -> Array:
-    """Tells whether every number of a tree is finite (a boolean scalar)."""
+    """Whether all elements of a tree are finite, a boolean scalar."""
     flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
     return jnp.all(jnp.stack(flags)) if flags else jnp.bool_(True)

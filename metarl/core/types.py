@@ -1,4 +1,4 @@
-"""Aliases that carry meaning in signatures.
+"""Type aliases of signatures.
 
 Axis names, used in every docstring: `T` time, `B` batch or environment, `N` task, `S` seed,
 `P` population, `K` inner steps. Trajectories are `[T, B, ...]`, bootstrapped ones `[T+1, B, ...]`.
@@ -14,9 +14,9 @@ Key: TypeAlias = jax.Array
 
 PyTree: TypeAlias = Any
 Theta: TypeAlias = Any
-"""Meta-parameters: the pytree that the outer loop improves."""
+"""Meta-parameters: the pytree that the outer loop optimizes."""
 Task: TypeAlias = Any
-"""What one lifetime is lived on: an array pytree, so that it can be vmapped."""
+"""Task of one inner training run: an array pytree, so that it can be vmapped."""
 LearnerState: TypeAlias = Any
 Log: TypeAlias = Any
 """Per-step record of a learner: a pytree of arrays with the same structure at every step."""

@@ -1,28 +1,12 @@
-"""What the adapters share: strong dtypes, and parameters that fit their defaults."""
+"""Conversion of option values to environment parameters, shared by the environment adapters."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from metarl.core.errors import ConfigError
-from metarl.core.types import Array, PyTree
-
-
-def strong(tree: PyTree) -> PyTree:
-    """Turns Python numbers and weakly typed arrays into arrays of their own dtype."""
-
-    def convert(leaf: Any) -> Array:
-        leaf = jnp.asarray(leaf)
-        return jax.lax.convert_element_type(leaf, leaf.dtype)
-
-    return jax.tree.map(convert, tree)
-
-
-def strong_like(tree: PyTree, template: PyTree) -> PyTree:
-    """Casts every leaf to the dtype of its counterpart, so that a loop's carry keeps its type."""
-    return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), tree, template)
+from metarl.core.types import Array
 
 
 def param_like(name: str, option: str, value: Any, default: Array) -> Array:

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metarl.core.dtypes import cast_like, strongly_typed
 from metarl.core.errors import ConfigError, check_choice
 from metarl.core.options import check_options, check_types
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import strong, strong_like
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box
 from metarl.envs.wrappers.time_limit import time_limit
@@ -96,14 +96,14 @@ def adapt(env: Any, params: EnvParams, name: str) -> Environment:
         return changed
 
     def reset(key: Key, params: EnvParams) -> tuple[Array, EnvState]:
-        state = strong(with_physics(params).reset(key))
+        state = strongly_typed(with_physics(params).reset(key))
         return state.obs, state
 
     def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
         del draws  # brax is random in its reset only
         # brax writes into the dict of metrics that it is given.
         own = state.replace(metrics=dict(state.metrics), info=dict(state.info))
-        following = strong_like(with_physics(params).step(own, action), state)
+        following = cast_like(with_physics(params).step(own, action), state)
         return Step(
             obs=following.obs,
             state=following,

@@ -31,10 +31,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metarl.core.dtypes import cast_like, strongly_typed
 from metarl.core.errors import ConfigError
 from metarl.core.options import check_options, check_types
 from metarl.core.types import Array, Key
-from metarl.envs._adapt import param_like, strong, strong_like
+from metarl.envs._adapt import param_like
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box, Discrete, Space
 
@@ -87,7 +88,7 @@ def make(name: str, **options: Any) -> Environment:
     if arguments:
         check_types(f"gymnax/{name}", {key: options[key] for key in arguments}, type(env))
         env, defaults = _construct(library, name, **{key: options[key] for key in arguments})
-    defaults = strong(defaults)
+    defaults = strongly_typed(defaults)
     changed = {
         key: param_like(f"gymnax/{name}", key, value, getattr(defaults, key))
         for key, value in options.items()
@@ -110,12 +111,12 @@ def adapt(env: Any, params: EnvParams, name: str) -> Environment:
     Raises:
       ConfigError: a space is neither Discrete nor Box.
     """
-    params = strong(params)
+    params = strongly_typed(params)
     observation_space, observe = _adapt_observations(name, env.observation_space(params))
 
     def reset(key: Key, params: EnvParams) -> tuple[Array, EnvState]:
         obs, state = env.reset_env(key, params)
-        return observe(obs), strong(state)
+        return observe(obs), strongly_typed(state)
 
     def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
         obs, following, reward, terminated, info = env.step_env(draws, state, action, params)
@@ -123,11 +124,11 @@ def adapt(env: Any, params: EnvParams, name: str) -> Environment:
         truncated = jnp.asarray(env.is_truncated(following, params), bool) & ~terminated
         return Step(
             obs=observe(obs),
-            state=strong_like(following, state),
+            state=cast_like(following, state),
             reward=jnp.asarray(reward, jnp.float32),
             terminated=terminated,
             truncated=truncated,
-            info=strong(info),
+            info=strongly_typed(info),
         )
 
     return Environment(

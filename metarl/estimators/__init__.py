@@ -1,1 +1,1 @@
-"""L1: where the outer gradient comes from. Knows no reinforcement learning and no networks."""
+"""L1: estimators of the meta-gradient, independent of reinforcement learning and networks."""

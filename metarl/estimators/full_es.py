@@ -1,4 +1,4 @@
-"""Evolution strategies over whole lifetimes: the gradient of the Gaussian-smoothed meta-loss."""
+"""Full-lifetime evolution strategies: the gradient of the Gaussian-smoothed meta-loss."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,7 +16,7 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.estimators.population import SHARINGS, Sharing, Summary, evaluate
 
 NOISE_CHUNK = 32
-"""Perturbations held in memory at once where the layout names no chunk."""
+"""Number of perturbations in memory at once if the layout sets no chunk."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class FullESConfig:
     """Settings of full-lifetime evolution strategies.
 
     Attributes:
-      population: P, members of a generation.
+      population: P, number of members of a generation.
       sigma: standard deviation of the perturbations of theta.
-      tasks: tasks drawn for each member.
-      seeds: lifetimes on each task.
-      common_random_numbers: members that live on the same tasks and random numbers: each antithetic
-        `pair`, the whole `population`, or `none`.
-      antithetic: whether members come in pairs `theta + sigma eps`, `theta - sigma eps`.
-      shaping: `centered_rank`, `z_score`, `win_loss` (within pairs) or `none` (then the estimate is
-        unbiased for the gradient of the smoothed meta-loss).
-      clip: largest difference of losses within a pair that counts in full, for unshaped antithetic
-        losses; None = any. For its sign alone there is `win_loss`.
+      tasks: number of tasks drawn for each member.
+      seeds: number of lifetimes on each task.
+      common_random_numbers: members that share tasks and random numbers: each antithetic `pair`,
+        the whole `population`, or `none`.
+      antithetic: whether members form pairs `theta + sigma eps`, `theta - sigma eps`.
+      shaping: fitness shaping: `centered_rank`, `z_score`, `win_loss` (within pairs) or `none` (the
+        estimate is then unbiased for the gradient of the smoothed meta-loss).
+      clip: maximum absolute difference of the losses of a pair, for unshaped antithetic losses;
+        larger ones are clipped; None = no clipping. `win_loss` uses the sign of the difference.
     """
 
     population: int = 32
@@ -58,13 +58,13 @@ class FullESConfig:
         check_choice("shaping", self.shaping, SHAPINGS)
         if self.antithetic and self.population % 2:
             raise ConfigError(
-                f"population={self.population} is odd: antithetic members come in pairs."
+                f"population={self.population} is odd: antithetic members form pairs."
             )
         if self.shaping == "win_loss" and not self.antithetic:
             raise ConfigError("shaping='win_loss' compares within pairs: it needs antithetic=True.")
         if self.clip is not None and not (self.antithetic and self.shaping == "none"):
             raise ConfigError(
-                f"clip={self.clip} cuts differences of plain losses within pairs: it needs "
+                f"clip={self.clip} clips differences of unshaped losses within pairs: it needs "
                 "antithetic=True and shaping='none'."
             )
         if self.common_random_numbers == "pair" and not self.antithetic:
@@ -79,14 +79,14 @@ class FullES:
     """The estimator `1 / (P sigma) sum_i s_i eps_i L(theta + sigma s_i eps_i)`, stateless.
 
     `L` is the meta-loss, shaped within each unroll and averaged over unrolls; `s_i` is -1 for the
-    second member of a pair. Perturbations are made again from keys where they are needed, so memory
+    second member of a pair. Perturbations are recomputed from keys where they are needed, so memory
     does not grow with the population.
 
     Attributes:
       config: settings.
-      unrolls: the lifetimes that score a theta, such as one for each environment.
-      layout: how lifetimes are laid over devices and chunks.
-      summary: further scalars to keep of each lifetime, for people to see.
+      unrolls: U unrolls whose meta-losses evaluate a theta, such as one for each environment.
+      layout: distribution of lifetimes over devices and chunks.
+      summary: function from logs to further scalars of a lifetime, for reports; None = no scalars.
 
     Reference: Salimans et al. 2017, arXiv:1703.03864, algorithm 2.
     """
@@ -98,7 +98,7 @@ class FullES:
 
     def __post_init__(self) -> None:
         if not self.unrolls:
-            raise ConfigError("unrolls is empty: name at least one lifetime to score theta by.")
+            raise ConfigError("unrolls is empty: at least one unroll is needed to evaluate theta.")
 
     def init(self, key: Key, theta: Theta) -> tuple[()]:
         """Returns the empty state."""
@@ -106,15 +106,15 @@ class FullES:
         return ()
 
     def estimate(self, key: Key, theta: Theta, state: tuple[()]) -> tuple[Estimate, tuple[()]]:
-        """Estimates the gradient at `theta`; zero when every member diverged in every unroll."""
+        """Estimates the gradient at `theta`; zero if all members diverged in all unrolls."""
         config = self.config
-        key_noise, key_lives = split_named(key, "noise", "lives")
+        key_noise, key_unrolls = split_named(key, "noise", "lives")
         evaluation = evaluate(
             self.unrolls,
             self.layout,
             lambda member: self.member_theta(key_noise, theta, member),
             config.population,
-            key_lives,
+            key_unrolls,
             common_random_numbers=config.common_random_numbers,
             tasks=config.tasks,
             seeds=config.seeds,
@@ -135,7 +135,7 @@ class FullES:
         return Estimate(gradient, mean_losses, diverged, losses, evaluation.summary), state
 
     def member_theta(self, key_noise: Key, theta: Theta, member: Array) -> Theta:
-        """Makes the perturbed theta of a member from its number."""
+        """Returns the perturbed theta of a member, given its index."""
         config = self.config
         source = member // 2 if config.antithetic else member
         sign = 1 - 2 * (member % 2) if config.antithetic else jnp.ones_like(member)
@@ -146,18 +146,18 @@ class FullES:
 
 
 def noise_of(key: Key, theta: Theta, source: Array) -> PyTree:
-    """Draws perturbation number `source`: standard normal, shaped like theta."""
+    """Draws the perturbation with index `source`: standard normal, shaped like theta."""
     return normal_like(jax.random.fold_in(named(key, "perturbation"), source), theta)
 
 
 def weighted_noise(key: Key, theta: Theta, weights: Array, chunk: int) -> PyTree:
-    """Computes `sum_i weights_i eps_i`, holding at most `chunk` perturbations at once.
+    """Computes `sum_i weights_i eps_i`, with at most `chunk` perturbations in memory at once.
 
     Args:
-      key: of the perturbations.
-      theta: gives their shapes.
-      weights: `[M]`, one for each perturbation.
-      chunk: perturbations drawn together.
+      key: PRNG key of the perturbations.
+      theta: pytree with the shapes of a perturbation.
+      weights: weight of each perturbation, `[M]`.
+      chunk: number of perturbations that are drawn together.
     """
     count = weights.shape[0]
     chunk = min(chunk, count)
@@ -168,7 +168,7 @@ def weighted_noise(key: Key, theta: Theta, weights: Array, chunk: int) -> PyTree
     def add(total: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, None]:
         weights, sources = inputs
         noise = jax.vmap(lambda source: noise_of(key, theta, source))(sources)
-        # Not left to the default precision, which rounds to bfloat16 or TF32 on accelerators.
+        # The default precision rounds to bfloat16 or TF32 on accelerators.
         partial = jax.tree.map(
             lambda eps: jnp.tensordot(
                 weights.astype(eps.dtype), eps, axes=1, precision=jax.lax.Precision.HIGHEST

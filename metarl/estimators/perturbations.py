@@ -1,4 +1,4 @@
-"""Noise on theta, made from keys wherever it is needed."""
+"""Perturbations of theta, computed from keys."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ from metarl.core.types import Array, Key, PyTree, Theta
 
 
 def perturbation(key: Key, theta: Theta, number: Array) -> PyTree:
-    """Draws perturbation `number` of a key: standard normal, like theta, in float32 or wider.
+    """Draws the perturbation with index `number`: standard normal, like theta, float32 or wider.
 
-    It is one draw for all leaves, which compiles much faster than one a leaf.
+    A single draw covers all leaves, which compiles much faster than one draw for each leaf.
     """
     flat, unravel = ravel_pytree(zeros_like(theta))
     key = jax.random.fold_in(named(key, "perturbation"), number)
@@ -19,7 +19,7 @@ def perturbation(key: Key, theta: Theta, number: Array) -> PyTree:
 
 
 def zeros_like(theta: Theta) -> PyTree:
-    """Zeros of theta's shapes, in float32 or theta's own wider type."""
+    """Zeros with theta's shapes, in float32 or theta's own wider dtype."""
     return jax.tree.map(
         lambda x: jnp.zeros(jnp.shape(x), jnp.promote_types(jnp.result_type(x), jnp.float32)), theta
     )

@@ -1,7 +1,7 @@
-"""The gradient of truncated lifetimes, by backpropagation through K inner steps.
+"""Truncated backpropagation: the gradient through K inner steps of each unroll.
 
-Memory grows with K and not with the lifetime, and the gradient is blind to whatever K steps do not
-show: it is biased towards what pays off soon (Wu et al. 2018, arXiv:1803.02021).
+Memory grows with K and not with the lifetime. The estimate ignores effects beyond K steps: it is
+biased towards short-term gains (Wu et al. 2018, arXiv:1803.02021).
 """
 
 from dataclasses import dataclass, field
@@ -14,26 +14,26 @@ from metarl.core.keys import split_named
 from metarl.core.mesh import Layout
 from metarl.core.shaping import replace_diverged
 from metarl.core.types import Array, Key, LearnerState, Task, Theta
-from metarl.estimators.lives import (
-    LivesConfig,
-    LivesState,
-    Nursery,
+from metarl.estimators.truncated_unrolls import (
     Score,
-    live_part,
-    without_nan,
+    TruncatedUnrollState,
+    UnrollBatch,
+    UnrollBatchConfig,
+    has_no_nan,
+    unroll_segment,
 )
 
-TruncatedBackpropState = LivesState
+TruncatedBackpropState = TruncatedUnrollState
 
 
 @dataclass(frozen=True)
-class TruncatedBackpropConfig(LivesConfig):
-    """Settings of truncated backpropagation; see `LivesConfig` for the others.
+class TruncatedBackpropConfig(UnrollBatchConfig):
+    """Settings of truncated backpropagation; see `UnrollBatchConfig` for the inherited ones.
 
     Attributes:
-      rematerialise: whether inner steps are computed again on the way back instead of remembered,
-        but for what the learner marks (`metarl.core.remember`), such as what its agents lived
-        through; less memory for somewhat more arithmetic.
+      rematerialise: whether the backward pass recomputes inner steps, except values that the
+        learner marks with `metarl.core.residuals.save_residuals`, such as rollouts; less memory
+        for somewhat more arithmetic.
     """
 
     rematerialise: bool = True
@@ -41,15 +41,15 @@ class TruncatedBackpropConfig(LivesConfig):
 
 @dataclass(frozen=True)
 class TruncatedBackprop:
-    """The estimator: the mean gradient of the exams of N lives, K inner steps each.
+    """Estimates the mean gradient of the meta-losses of N unrolls over K inner steps each.
 
     Attributes:
       config: settings.
-      truncation: the learner, K, and the exam that is the meta-loss.
-      curriculum: where tasks come from.
-      layout: how lives are laid over devices and chunks.
-      score: what the curriculum is told of a life that ended; None = zero. NaN is told of a life
-        that diverged or was cut short by staggering.
+      truncation: learner, window length K and meta-loss.
+      curriculum: source of tasks.
+      layout: distribution of unrolls over devices and chunks.
+      score: score of a finished unroll for the curriculum; None = zero. The curriculum receives NaN
+        for an unroll that diverged or that staggering ended early.
     """
 
     config: TruncatedBackpropConfig
@@ -58,33 +58,38 @@ class TruncatedBackprop:
     layout: Layout = field(default_factory=Layout)
     score: Score | None = None
 
-    def init(self, key: Key, theta: Theta) -> LivesState:
-        """Starts N lives."""
-        return self._nursery.begin(key, theta)
+    def init(self, key: Key, theta: Theta) -> TruncatedUnrollState:
+        """Initializes N unrolls."""
+        return self._unroll_batch.init(key, theta)
 
-    def estimate(self, key: Key, theta: Theta, state: LivesState) -> tuple[Estimate, LivesState]:
-        """Lives K inner steps, differentiates, and replaces the lives that are over.
+    def estimate(
+        self, key: Key, theta: Theta, state: TruncatedUnrollState
+    ) -> tuple[Estimate, TruncatedUnrollState]:
+        """Backpropagates through K inner steps of every unroll and resets finished unrolls.
 
-        A life whose loss or state is not finite ends too, and gives no gradient; neither do those
-        in its chunk, all of which count as diverged.
+        An unroll whose loss is not finite, or whose state holds NaN, is finished early. A chunk
+        with a loss or gradient that is not finite contributes no gradient, and all its unrolls
+        count as diverged.
         """
-        key_part, key_renew = split_named(key, "part", "renew")
-        keys = jax.random.split(key_part, self.config.lives)
-        lives = state.lives
-        gradient, losses, (states, log), counted = self.layout.mean_gradient(self._part)(
-            theta, keys, lives.task, lives.state
+        key_window, key_reset = split_named(key, "part", "renew")
+        keys = jax.random.split(key_window, self.config.lives)
+        unrolls = state.lives
+        gradient, losses, (states, log), counted = self.layout.mean_gradient(self._segment)(
+            theta, keys, unrolls.task, unrolls.state
         )
-        healthy = jnp.isfinite(losses) & jax.vmap(without_nan)(states)
-        lives = lives._replace(state=states)
-        state = self._nursery.renew(key_renew, theta, lives, state.curriculum, healthy)
+        healthy = jnp.isfinite(losses) & jax.vmap(has_no_nan)(states)
+        unrolls = unrolls._replace(state=states)
+        state = self._unroll_batch.reset_finished(
+            key_reset, theta, unrolls, state.curriculum, healthy
+        )
         rows, _ = replace_diverged(losses[None])
         summary = {name: values[None] for name, values in log.items()}
-        lost = jnp.sum(~counted, dtype=jnp.int32)
-        return Estimate(gradient, rows[0], lost, rows, summary), state
+        diverged = jnp.sum(~counted, dtype=jnp.int32)
+        return Estimate(gradient, rows[0], diverged, rows, summary), state
 
     @property
-    def _nursery(self) -> Nursery:
-        return Nursery(
+    def _unroll_batch(self) -> UnrollBatch:
+        return UnrollBatch(
             self.config,
             self.truncation,
             self.curriculum,
@@ -93,10 +98,10 @@ class TruncatedBackprop:
             self.truncation.learner.init,
         )
 
-    def _part(
+    def _segment(
         self, theta: Theta, key: Key, task: Task, state: LearnerState
     ) -> tuple[Array, tuple[LearnerState, dict[str, Array]]]:
-        loss, state, log = live_part(
+        loss, state, log = unroll_segment(
             self.truncation, key, theta, task, state, self.config.rematerialise
         )
         return loss, (state, log)

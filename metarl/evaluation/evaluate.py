@@ -143,7 +143,7 @@ def training_program(
     def train(keys: Key, thetas: Theta, updates: Array) -> _Record:
         def one(number: Array) -> _Record:
             theta = jax.tree.map(lambda x: x[number], thetas)
-            return layout.spread(lambda key: train_agent(key, theta, updates))(keys)
+            return layout.sharded_vmap(lambda key: train_agent(key, theta, updates))(keys)
 
         return jax.lax.map(one, jnp.arange(contenders))
 

@@ -15,7 +15,7 @@ import optax
 
 from metarl.core.errors import check_positive, check_range
 from metarl.core.keys import split_named
-from metarl.core.numerics import standardise
+from metarl.core.numerics import standardize
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs.spaces import Discrete
 from metarl.inner.rule_agent import RuleAgent, RuleAgentLog, RuleAgentState
@@ -99,7 +99,7 @@ class MetaAgentLog(NamedTuple):
 
 @dataclass(frozen=True)
 class MetaAgent:
-    """The learner that `Truncation` lives with; `exam` is its meta-loss.
+    """Learner of a `Truncation`, with its `meta_loss`.
 
     Attributes:
       agent: the agent and its update rule.
@@ -141,7 +141,7 @@ class MetaAgent:
         state, value_error = self._observe(state._replace(agent=agent), trajectory)
         return state, MetaAgentLog(log, _entropies(updated), value_error)
 
-    def exam(
+    def meta_loss(
         self,
         key: Key,
         theta: Theta,
@@ -152,7 +152,7 @@ class MetaAgent:
         """Acts with the updated agent; the meta-loss, minus its returns plus regularisers.
 
         `-mean(log pi(a|s) A) - b0 H(pi) - b1 H(y) + b2 mean(pi_hat^2) + b3 mean(|y_hat|^2)`, with
-        advantages standardised over the rollout, entropies and sizes averaged over the K updates.
+        advantages standardized over the rollout, entropies and sizes averaged over the K updates.
         """
         del theta
         length = self.agent.config.rollout_length
@@ -160,7 +160,7 @@ class MetaAgent:
         advantages = self.advantages(state.critic, trajectory).advantages
         policy = Categorical(self.agent.apply(agent.params, trajectory.obs)[LOGITS])
         # Both factors are [T, B]: a stray axis would erase the credit of single steps.
-        gain = jnp.mean(policy.log_prob(trajectory.action) * standardise(advantages))
+        gain = jnp.mean(policy.log_prob(trajectory.action) * standardize(advantages))
         loss = -gain + self._regulariser(logs)
         state, value_error = self._observe(state._replace(agent=agent), trajectory)
         log = {

@@ -15,7 +15,7 @@ import optax
 
 from metarl.core.errors import ConfigError
 from metarl.core.keys import permutations, split_named
-from metarl.core.numerics import standardise
+from metarl.core.numerics import standardize
 from metarl.core.types import Array, Key, PyTree, Task, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment, EnvParams
@@ -282,7 +282,7 @@ class PPO:
         )
         if not self.config.normalize_advantage:
             return minibatch
-        return minibatch._replace(advantage=standardise(minibatch.advantage))
+        return minibatch._replace(advantage=standardize(minibatch.advantage))
 
     def _loss(
         self, params: PyTree, theta: Theta, batch: Batch, progress: Array

@@ -29,7 +29,7 @@ class PPOConfig:
       value_clip: see `metarl.rl.losses.value_loss`; None = plain.
       entropy_coefficient: weight of the entropy bonus.
       max_grad_norm: global-norm clipping of gradients; None = off.
-      normalize_advantage: standardise advantages in each minibatch.
+      normalize_advantage: standardize advantages in each minibatch.
       normalize_observation: by running moments.
       normalize_reward: by the running standard deviation of the discounted return.
       network: shape of the networks.

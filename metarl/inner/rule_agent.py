@@ -17,7 +17,7 @@ import optax
 from metarl.core import trees
 from metarl.core.errors import ConfigError
 from metarl.core.keys import named, split_named
-from metarl.core.remember import remembered
+from metarl.core.residuals import save_residuals
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
@@ -177,7 +177,7 @@ class RuleAgent:
             key_rollout, self.prepared_env, task.task, act, noise, state.env_state, state.obs
         )
         env_state, obs, trajectory = jax.lax.stop_gradient((env_state, obs, trajectory))
-        return state._replace(env_state=env_state, obs=obs), remembered(trajectory)
+        return state._replace(env_state=env_state, obs=obs), save_residuals(trajectory)
 
     def learn(
         self, theta: Theta, task: TimedTask, state: RuleAgentState, trajectory: Trajectory

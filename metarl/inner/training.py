@@ -21,7 +21,7 @@ from metarl.tasks.family import TaskFamily
 from metarl.tasks.lifetimes import TimedTask
 
 Score: TypeAlias = Callable[[PyTree, Key, PyTree], Array]
-"""`(params, key, family task) -> scalar`, lower is better; see `metarl.inner.training_exams`."""
+"""`(params, key, family task) -> scalar`, lower is better; see `inner.training_meta_loss`."""
 
 
 class TrainingState(NamedTuple):

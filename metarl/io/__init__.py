@@ -1,4 +1,4 @@
-"""L1: what reaches the disk: checkpoints, artifacts, metrics, and the lock of a run."""
+"""L1: files: checkpoints, artifacts, metrics, and the lock of a run."""
 
 from metarl.io.artifacts import Artifact as Artifact
 from metarl.io.artifacts import config_hash as config_hash

@@ -1,7 +1,7 @@
-"""Artifacts: what was learned, as a safetensors file and a JSON card beside it.
+"""Artifacts: learned parameters, as a safetensors file with a JSON card.
 
-`X.safetensors` holds the arrays (nested keys joined by `/`), `X.json` the card, which names the
-SHA-256 of the other. Nothing in this library reads or writes a pickle.
+`X.safetensors` holds the arrays (nested keys joined by `/`). `X.json` in the same folder is the
+card, which holds the SHA-256 of the safetensors file. This library reads and writes no pickle.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ CARD_FIELDS = (
     "scores",
     "licence",
 )
-"""What every card must say; `format` and `weights_sha256` are added on saving."""
+"""Required fields of a card; `format` and `weights_sha256` are added on saving."""
 
 _DTYPES: dict[str, Any] = {
     "BOOL": np.bool_,
@@ -55,12 +55,12 @@ _DTYPE_NAMES = {np.dtype(dtype).name for dtype in _DTYPES.values()}
 
 @dataclass(frozen=True)
 class Artifact:
-    """Arrays and what they are.
+    """Arrays and their description.
 
     Attributes:
       arrays: nested dictionary of NumPy arrays.
-      card: what it is, how it was made, config hash, versions, scores, licence.
-      path: the safetensors file it was read from; None for one that was never saved.
+      card: description, origin, config hash, versions, scores and license, by `CARD_FIELDS`.
+      path: safetensors file from which the artifact was loaded; None if it was never saved.
     """
 
     arrays: dict[str, Any]
@@ -69,25 +69,25 @@ class Artifact:
 
 
 def config_hash(config: Any) -> str:
-    """Names a configuration: the first 16 hex digits of the SHA-256 of its canonical JSON."""
+    """Hash of a configuration: the first 16 hex digits of the SHA-256 of its canonical JSON."""
     return hashlib.sha256(strict_json.canonical(config).encode()).hexdigest()[:16]
 
 
 def save_artifact(path: str | Path, arrays: Mapping[str, Any], card: Mapping[str, Any]) -> Path:
-    """Saves arrays and their card; each of the two files appears whole or not at all.
+    """Saves arrays and their card; each of the two files is written atomically.
 
     Args:
-      path: where to; with the suffix `.safetensors`, or without one.
+      path: path of the artifact, with the suffix `.safetensors` or without a suffix.
       arrays: nested dictionary of NumPy or JAX arrays; keys without `/`, no empty dictionary
         inside another.
-      card: at least the `CARD_FIELDS`.
+      card: description with at least the `CARD_FIELDS`.
 
     Returns:
       The path of the safetensors file.
 
     Raises:
       ArtifactError: a field of the card is missing, or a key or dtype cannot be stored.
-      RunError: the disk is full or closed to us.
+      RunError: the disk is full or not writable.
     """
     weights_path, card_path = _paths(path)
     _check_fields(card, card_path)
@@ -106,10 +106,10 @@ def save_artifact(path: str | Path, arrays: Mapping[str, Any], card: Mapping[str
 
 
 def load_artifact(path: str | Path) -> Artifact:
-    """Loads an artifact and verifies that its weights are those that the card describes.
+    """Loads an artifact and verifies the SHA-256 of its weights.
 
     Args:
-      path: the `.safetensors` file, the `.json` card, or what both names begin with.
+      path: `.safetensors` file, `.json` card, or their common path without suffix.
 
     Raises:
       ArtifactError: a file is missing (the nearest names are given), altered or truncated, or is
@@ -120,7 +120,9 @@ def load_artifact(path: str | Path) -> Artifact:
     if not weights_path.is_file():
         raise ArtifactError(_missing(Path(path), weights_path))
     if not card_path.is_file():
-        raise ArtifactError(f"{weights_path} has no card: {card_path.name} is missing beside it.")
+        raise ArtifactError(
+            f"{weights_path} has no card: {card_path.name} is missing in its folder."
+        )
     card = _read_card(card_path)
     with describing_os_errors("read the artifact", weights_path):
         data = weights_path.read_bytes()
@@ -128,7 +130,7 @@ def load_artifact(path: str | Path) -> Artifact:
     if found != card["weights_sha256"]:
         raise ArtifactError(
             f"{weights_path} is altered or truncated: the SHA-256 of its {len(data)} bytes is "
-            f"{found}, its card says {card['weights_sha256']}."
+            f"{found}, its card has {card['weights_sha256']}."
         )
     return Artifact(_parse_weights(data, weights_path), card, weights_path)
 
@@ -139,7 +141,7 @@ def _paths(path: str | Path) -> tuple[Path, Path]:
     if stem == path.name:
         stem = path.name.removesuffix(CARD_SUFFIX)
     if not stem or stem == "..":
-        raise ArtifactError(f"{path} names no artifact.")
+        raise ArtifactError(f"{path} is not the name of an artifact.")
     return path.with_name(stem + WEIGHTS_SUFFIX), path.with_name(stem + CARD_SUFFIX)
 
 
@@ -168,11 +170,11 @@ def _flatten(tree: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[
 
 def _storable(value: Any, name: str) -> np.ndarray:
     try:
-        # safetensors reads memory from its start: no strides, the machine's byte order.
+        # safetensors requires contiguous memory in native byte order.
         array = np.array(value, order="C")
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
     except (TypeError, ValueError) as error:
-        raise ArtifactError(f"{name!r} is no array: {error}") from None
+        raise ArtifactError(f"{name!r} is not an array: {error}") from None
     if array.dtype.name not in _DTYPE_NAMES:
         raise ArtifactError(
             f"{name!r} has dtype {array.dtype}; storable: {', '.join(sorted(_DTYPE_NAMES))}."
@@ -180,9 +182,12 @@ def _storable(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def _missing(asked: Path, weights_path: Path) -> str:
-    if asked.is_file() and asked.suffix not in (WEIGHTS_SUFFIX, CARD_SUFFIX):
-        return f"{asked} is no artifact: those are a .safetensors file and a .json card beside it."
+def _missing(requested: Path, weights_path: Path) -> str:
+    if requested.is_file() and requested.suffix not in (WEIGHTS_SUFFIX, CARD_SUFFIX):
+        return (
+            f"{requested} is not an artifact: an artifact is a .safetensors file and a .json card "
+            "in one folder."
+        )
     folder = weights_path.parent
     if not folder.is_dir():
         return f"There is no artifact {weights_path}: the folder {folder} does not exist."
@@ -202,7 +207,7 @@ def _read_card(card_path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"The card {card_path} is not JSON: {error}") from None
     if not isinstance(card, dict):
-        raise ArtifactError(f"The card {card_path} is no JSON object.")
+        raise ArtifactError(f"The card {card_path} is not a JSON object.")
     _check_fields(card, card_path, "format", "weights_sha256")
     if card["format"] != FORMAT:
         raise ArtifactError(
@@ -235,5 +240,5 @@ def _parse_weights(data: bytes, path: Path) -> dict[str, Any]:
 
 def _array(entry: Mapping[str, Any]) -> np.ndarray:
     dtype = np.dtype(_DTYPES[entry["dtype"]])
-    # A copy, because an array over the file's bytes could not be written to.
+    # A copy, because an array over the file's bytes is read-only.
     return np.frombuffer(entry["data"], dtype).reshape(entry["shape"]).copy()

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and operating-system errors in plain words."""
+"""Atomic file writes, and readable messages for operating-system errors."""
 
 import contextlib
 import errno
@@ -24,26 +24,26 @@ _ADVICE = {
 
 
 def advice_for(error: OSError) -> str:
-    """Says what a person can do about an operating-system error."""
+    """Returns advice on how to fix an operating-system error."""
     return _ADVICE.get(error.errno or 0, "Check the path and the disk, then try again.")
 
 
 def describe(error: OSError) -> str:
-    """Names an operating-system error: its text and, in brackets, its symbol."""
+    """Describes an operating-system error: its text and, in parentheses, its symbol."""
     symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return f"{error.strerror or error} ({symbol})"
 
 
 @contextlib.contextmanager
 def describing_os_errors(what: str, path: str | Path) -> Iterator[None]:
-    """Turns an OSError of the body into one sentence for a person.
+    """Context manager that converts an OSError of its body to a RunError.
 
     Args:
-      what: the verb and its object, such as `"write the config"`.
-      path: where it happens.
+      what: verb and object of the operation, such as `"write the config"`.
+      path: path of the operation.
 
     Raises:
-      RunError: names the path, what happened and what to do.
+      RunError: the body raised an OSError; the message gives the path, the error and advice.
     """
     try:
         yield
@@ -54,14 +54,14 @@ def describing_os_errors(what: str, path: str | Path) -> Iterator[None]:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Writes every byte to an open file descriptor; the kernel may take them in parts."""
+    """Writes all bytes to an open file descriptor, in several calls if needed."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def sync_file(path: Path) -> None:
-    """Makes a file, or the names in a folder, survive a loss of power."""
+    """Calls fsync on a file or folder, so that its content survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -70,10 +70,10 @@ def sync_file(path: Path) -> None:
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
-    """Writes a file such that readers, and a kill at any instant, see the old or the new one whole.
+    """Writes a file atomically: after a kill at any time, the old or the new content is complete.
 
     Raises:
-      RunError: the disk is full, read-only or closed to us; an old file is then untouched.
+      RunError: the disk is full or not writable; an old file is then unchanged.
     """
     path = Path(path)
     with describing_os_errors(f"write {path.name}", path):
@@ -95,5 +95,5 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
 
 
 def atomic_write_text(path: str | Path, text: str) -> Path:
-    """Writes UTF-8 text as `atomic_write_bytes` does."""
+    """Writes UTF-8 text atomically, see `atomic_write_bytes`."""
     return atomic_write_bytes(path, text.encode())

@@ -1,4 +1,4 @@
-"""Files of others, of which no more is read than they can rightly hold."""
+"""Size-limited reading of third-party files."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ def read_at_most(path: Path, limit: int, content: str, rightly: str) -> bytes:
     """Reads a whole file.
 
     Args:
-      path: of the file.
-      limit: most bytes it may have.
-      content: what is in it, such as `the weights`.
-      rightly: what has no more bytes, such as `any weights of OPEN`.
+      path: path of the file.
+      limit: maximum size in bytes.
+      content: description of the content for errors, such as `the weights`.
+      rightly: description of the largest valid file for errors, such as `any weights of OPEN`.
 
     Raises:
-      ArtifactError: it cannot be read, or is larger.
+      ArtifactError: the file cannot be read, or is larger than `limit`.
     """
     try:
         with path.open("rb") as file:

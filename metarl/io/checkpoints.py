@@ -1,9 +1,9 @@
-"""Checkpoints of a run: written by orbax, verified by digest, safe against a kill at any instant.
+"""Checkpoints of a run: written by orbax, verified by digest, safe against a kill at any time.
 
 A checkpoint is the folder `<step>`. It is written under another name and renamed when all of it is
-on disk, and renamed again before its files are deleted. So a folder named by a number is whole, and
-one with a suffix is left over from a kill: readers ignore it, the next save removes it. What the
-disk does to a whole one is found by its hashes, not by trust in a file format.
+on disk, and renamed again before its files are deleted. So a folder whose name is a number is
+complete, and one with a suffix is left over from a kill: readers ignore it, the next save removes
+it. Hashes detect later damage of a complete checkpoint.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ _DELETING = ".deleting"
 
 
 class Restored(NamedTuple):
-    """A checkpoint that verified.
+    """A verified checkpoint.
 
     Attributes:
-      step: its step.
-      state: the saved tree, to the bit: NumPy arrays, typed PRNG keys, Python numbers.
-      meta: the dictionary saved with it.
-      skipped: newer checkpoints that did not verify, a sentence each.
+      step: step of the checkpoint.
+      state: saved tree, bit for bit: NumPy arrays, typed PRNG keys, Python numbers.
+      meta: dictionary that was saved with the state.
+      skipped: messages about newer checkpoints that are damaged.
     """
 
     step: int
@@ -44,8 +44,8 @@ class Checkpoints:
     """The checkpoints in one folder. One process may write them, under the lock of the run.
 
     Attributes:
-      folder: where they are; made by the first save.
-      keep: how many of the newest are kept.
+      folder: folder of the checkpoints; the first save creates it.
+      keep: number of newest checkpoints that are kept.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class Checkpoints:
         check_positive(keep=self.keep)
 
     def steps(self) -> list[int]:
-        """The steps of all complete checkpoints, ascending; none of them has been verified."""
+        """Returns the steps of all complete checkpoints, ascending, without verification."""
         try:
             names = [entry.name for entry in os.scandir(self.folder) if entry.is_dir()]
         except FileNotFoundError:
@@ -65,19 +65,19 @@ class Checkpoints:
         return sorted(int(name) for name in names if _is_step(name))
 
     def save(self, step: int, state: PyTree, meta: Mapping[str, Any]) -> None:
-        """Saves a state; when this returns it is on disk, and older ones beyond `keep` are gone.
+        """Saves a state to disk and deletes older checkpoints beyond `keep`.
 
-        Saving the same content again at the same step does nothing.
+        Saving the same content again at the same step has no effect.
 
         Args:
-          step: counts up from 0.
+          step: number of the step, at least 0.
           state: pytree of arrays, typed PRNG keys, Python numbers and None.
-          meta: what else to remember, as JSON (`strict_json.plain`).
+          meta: dictionary to save with the state, convertible to JSON (`strict_json.plain`).
 
         Raises:
           CheckpointError: this step or a later one is saved with other content, or a leaf cannot
             be saved.
-          RunError: the disk is full or closed to us; the earlier checkpoints stay usable.
+          RunError: the disk is full or not writable; earlier checkpoints remain usable.
         """
         if step < 0:
             raise CheckpointError(f"A checkpoint's step must be at least 0, got {step}.")
@@ -96,16 +96,16 @@ class Checkpoints:
             raise self._cannot_save(step, error) from error
 
     def latest(self, template: PyTree) -> Restored | None:
-        """Restores the newest checkpoint that verifies, or returns None if there are none at all.
+        """Restores the newest undamaged checkpoint; returns None if there is no checkpoint.
 
         Args:
-          template: the structure, shapes and dtypes expected (arrays or `ShapeDtypeStruct`s).
+          template: expected structure, shapes and dtypes (arrays or `ShapeDtypeStruct`s).
 
         Raises:
-          CheckpointError: checkpoints exist but none verifies (all are named), or the newest good
-            one has another structure than the template (the leaves that differ are named).
+          CheckpointError: all checkpoints are damaged, or the newest undamaged one has another
+            structure than the template; the message names the checkpoints or leaves.
         """
-        wanted = leaves.describe(template)
+        expected = leaves.describe(template)
         skipped: list[str] = []
         for step in reversed(self.steps()):
             try:
@@ -114,7 +114,7 @@ class Checkpoints:
                 skipped.append(f"checkpoint {step} is truncated or altered: {damage}")
                 continue
             try:
-                leaves.check_same(content.specs, wanted)
+                leaves.check_same(content.specs, expected)
             except CheckpointError as error:
                 raise CheckpointError(
                     f"Checkpoint {step} in {self.folder} was saved from another state: {error}. "
@@ -129,13 +129,13 @@ class Checkpoints:
         return None
 
     def delete_after(self, step: int) -> None:
-        """Deletes every checkpoint later than `step`, as a run does that resumes from it.
+        """Deletes all checkpoints later than `step`, from which a run resumes.
 
         Raises:
           RunError: the folder cannot be changed.
         """
         with describing_os_errors("delete checkpoints", self.folder):
-            # From the newest down: a kill in between leaves an unbroken series.
+            # Newest first, so that a kill in between leaves no gap.
             for later in reversed(self.steps()):
                 if later > step:
                     self._delete(later)
@@ -156,7 +156,7 @@ class Checkpoints:
                 shutil.rmtree(entry.path)
 
     def _is_saved(self, step: int, content: Content) -> bool:
-        """Whether exactly this is saved already; a series that goes on beyond it is refused."""
+        """Whether exactly this content is saved; raises CheckpointError if a later step is."""
         steps = self.steps()
         if not steps or steps[-1] < step:
             return False

@@ -1,4 +1,4 @@
-"""A pytree as a flat list of host arrays with a description each, and back; the digest over it."""
+"""Conversion of a pytree to a flat list of described host arrays and back, and its digest."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from metarl.io import strict_json
 
 
 class LeafSpec(NamedTuple):
-    """What one leaf is.
+    """Description of a leaf.
 
     Attributes:
-      path: where it sits in the tree, as `jax.tree_util.keystr` spells it.
-      dtype: name of its dtype; `key<...>` for PRNG keys.
-      shape: its shape.
-      key_impl: the generator of a PRNG key (`threefry2x32`), None for every other leaf; also None
-        for an abstract key, which does not tell.
+      path: path in the tree, by `jax.tree_util.keystr`.
+      dtype: name of the dtype; `key<...>` for PRNG keys.
+      shape: shape of the leaf.
+      key_impl: generator of a PRNG key (`threefry2x32`); None for all other leaves and for an
+        abstract key, whose generator is unknown.
     """
 
     path: str
@@ -31,12 +31,12 @@ class LeafSpec(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Dtype and shape as people write them."""
+        """Dtype and shape in the notation `float32[2, 3]`."""
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether a leaf is a typed PRNG key, or an abstract one."""
+    """Whether a leaf is a typed PRNG key, also an abstract one."""
     dtype = getattr(leaf, "dtype", None)
     return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
 
@@ -45,40 +45,40 @@ def describe(tree: PyTree) -> list[LeafSpec]:
     """Describes the leaves of a tree of arrays, `ShapeDtypeStruct`s and Python numbers.
 
     Raises:
-      CheckpointError: a leaf is none of these.
+      CheckpointError: a leaf is of another type.
     """
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
     return [_describe_leaf(jax.tree_util.keystr(path), leaf) for path, leaf in flat]
 
 
 def encode(tree: PyTree) -> tuple[list[LeafSpec], list[np.ndarray]]:
-    """Returns the descriptions of all leaves and their values on the host; keys as raw words."""
+    """Returns the descriptions of all leaves and their host values; PRNG keys as raw words."""
     specs = describe(tree)
     raw = [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves(tree)]
     return specs, [np.asarray(x) for x in jax.device_get(raw)]
 
 
 def decode(template: PyTree, specs: Sequence[LeafSpec], values: Sequence[np.ndarray]) -> PyTree:
-    """Rebuilds the tree of `template` from values that fit it (see `check_same`).
+    """Rebuilds the tree of `template` from values that match it (see `check_same`).
 
-    Leaves become NumPy arrays, but typed PRNG keys where keys were saved, and Python numbers where
-    the template has them.
+    Leaves are NumPy arrays, typed PRNG keys where keys were saved, and Python numbers where the
+    template has them.
     """
     leaves, treedef = jax.tree.flatten(template)
     restored = [_decode_leaf(*entry) for entry in zip(leaves, specs, values, strict=True)]
     return jax.tree.unflatten(treedef, restored)
 
 
-def check_same(saved: Sequence[LeafSpec], wanted: Sequence[LeafSpec]) -> None:
-    """Checks that saved leaves fit a template.
+def check_same(saved: Sequence[LeafSpec], expected: Sequence[LeafSpec]) -> None:
+    """Checks that saved leaves match a template.
 
     Raises:
-      CheckpointError: names the first leaves that differ, and how.
+      CheckpointError: leaves differ; the message describes the first ones.
     """
     by_path = {spec.path: spec for spec in saved}
-    unexpected = by_path.keys() - {spec.path for spec in wanted}
+    unexpected = by_path.keys() - {spec.path for spec in expected}
     differences = [f"{path} is saved but not expected" for path in sorted(unexpected)]
-    for spec in wanted:
+    for spec in expected:
         other = by_path.get(spec.path)
         if other is None:
             differences.append(f"{spec.path} is expected ({spec.text}) but not saved")
@@ -107,7 +107,7 @@ def _describe_leaf(path: str, leaf: Any) -> LeafSpec:
         leaf = np.asarray(leaf)
     dtype = np.dtype(leaf.dtype)
     if dtype.kind in "OSUMm" or dtype.names:
-        raise CheckpointError(f"The leaf {path or 'state'} is no array of numbers but {leaf!r}.")
+        raise CheckpointError(f"The leaf {path or 'state'} is not a numeric array but {leaf!r}.")
     return LeafSpec(path, dtype.name, tuple(leaf.shape))
 
 

@@ -1,4 +1,4 @@
-"""The metrics of a run: one strict JSON object a line, only appended, and cut on resuming."""
+"""The metrics log of a run: an append-only file with one strict JSON object on each line."""
 
 import os
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ class MetricsLog:
     """A file of rows.
 
     NaN and infinities are written as the strings `"NaN"`, `"Infinity"`, `"-Infinity"`, so that
-    every line is strict JSON; `rows` gives them back as floats.
+    every line is strict JSON; `rows` converts them back to floats.
 
     Attributes:
-      path: the file; it need not exist yet.
+      path: path of the file, which need not exist.
     """
 
     path: Path
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Writes one row; it survives a kill of this process from the moment of return.
+        """Appends one row; after return it survives a kill of this process.
 
         NumPy and JAX scalars and arrays are accepted.
 
         Raises:
-          RunError: the disk is full or closed to us; earlier rows are untouched.
+          RunError: the disk is full or not writable; earlier rows are unchanged.
           TypeError: an entry has no JSON form.
         """
         line = (strict_json.canonical(dict(row)) + "\n").encode()
@@ -43,7 +43,7 @@ class MetricsLog:
                 os.close(descriptor)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Reads every whole row; a last line that a kill has torn is left out.
+        """Reads all complete rows; skips an incomplete last line, left by a kill.
 
         Raises:
           RunError: a line before the last is not a JSON object, or the file cannot be read.
@@ -51,9 +51,10 @@ class MetricsLog:
         return [strict_json.floats_from_strings(row) for _, row in self._lines()]
 
     def truncate_after(self, key: str, value: int) -> None:
-        """Drops the rows with `row[key] > value` and a torn last line; rows without `key` stay.
+        """Deletes the rows with `row[key] > value` and an incomplete last line.
 
-        A run that resumes from step `value` calls this, so that no step is logged twice.
+        Rows without `key` stay. A run that resumes from step `value` calls this, so that no step is
+        logged twice.
 
         Raises:
           RunError: the file cannot be read or written, or a line before the last is altered.
@@ -68,7 +69,7 @@ class MetricsLog:
             return []
         with describing_os_errors("read the metrics", self.path):
             data = self.path.read_bytes()
-        # What follows the last newline was never finished.
+        # Bytes after the last newline are an incomplete line.
         lines = data.split(b"\n")[:-1]
         parsed = []
         for number, line in enumerate(lines, start=1):
@@ -83,7 +84,7 @@ class MetricsLog:
 
 
 def _append_line(descriptor: int, line: bytes) -> None:
-    """Appends a line, first removing one that an earlier process left torn."""
+    """Appends a line, after removing an incomplete one of an earlier process."""
     size = os.fstat(descriptor).st_size
     whole = _size_of_whole_lines(descriptor, size)
     if whole < size:
@@ -91,7 +92,7 @@ def _append_line(descriptor: int, line: bytes) -> None:
     try:
         write_all(descriptor, line)
     except OSError:
-        # Take a half-written row back: the next append, after space was freed, starts a line.
+        # Remove the incomplete row, so that the next append starts a line.
         if os.fstat(descriptor).st_size > whole:
             os.ftruncate(descriptor, whole)
         raise

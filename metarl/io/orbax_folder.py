@@ -1,10 +1,10 @@
-"""One checkpoint folder: `state/`, written by orbax, and `manifest.json`, which vouches for it.
+"""One checkpoint folder: `state/`, written by orbax, and `manifest.json`, which verifies it.
 
-The manifest describes every leaf and holds a SHA-256 of each file, so that damage is found before
-any parser meets it, and one over all leaves, so that what is given back is what was saved whatever
-the file format made of it. The folder gets its name when all of it is on disk.
+The manifest describes every leaf. It holds a SHA-256 of each file, so that damage is detected
+before parsing, and one over all leaves, so that the restored values are the saved ones. The folder
+is renamed to its final name when all of it is on disk.
 
-Orbax is imported on first use: it is slow to import, and who only reads artifacts needs none of it.
+Orbax is imported on first use, because importing it is slow and artifacts do not need it.
 """
 
 import contextlib
@@ -28,22 +28,28 @@ from metarl.io import leaves, strict_json
 from metarl.io.atomic import advice_for, describe, sync_file
 
 SAVING = ".saving"
-"""Suffix of a folder that is being written."""
+"""Suffix of a folder while it is written."""
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _STATE = "state"
 _SPARE_BYTES = 1 << 18
-# These say that we cannot read now, and nothing about the bytes: not a reason to go back a step.
+# The file cannot be read now, but it is not damaged: no reason to fall back to an older step.
 _NOT_DAMAGE = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class DamageError(Exception):
-    """A checkpoint's files do not give back what was saved."""
+    """A checkpoint's files do not match the saved content."""
 
 
 class Content(NamedTuple):
-    """What a checkpoint holds: its leaves, described, and the dictionary saved with them."""
+    """Content of a checkpoint.
+
+    Attributes:
+      specs: descriptions of the leaves.
+      values: host values of the leaves.
+      meta: dictionary saved with them.
+    """
 
     specs: list[leaves.LeafSpec]
     values: list[np.ndarray]
@@ -56,18 +62,18 @@ def content_digest(step: int, content: Content) -> str:
 
 
 def write(target: Path, step: int, content: Content) -> None:
-    """Writes the folder `target` (absolute, new); it appears complete and on disk, or not at all.
+    """Writes the new folder `target` (an absolute path) atomically.
 
     Raises:
-      OSError: the disk is full or closed to us.
-      CheckpointError: orbax refuses the content.
+      OSError: the disk is full or not writable.
+      CheckpointError: orbax cannot save the content.
     """
     _check_space(target.parent, content)
     saving = target.with_name(target.name + SAVING)
     if saving.exists():
         shutil.rmtree(saving)
     saving.mkdir()
-    # Orbax refuses arrays without elements and trees without leaves; the manifest describes both.
+    # Orbax saves neither empty arrays nor empty trees; the manifest describes both.
     stored = {_name(i): value for i, value in enumerate(content.values) if value.size}
     if stored:
         _save_state(saving / _STATE, stored)
@@ -91,14 +97,14 @@ def read(path: Path, step: int) -> Content:
     """Reads and verifies a checkpoint folder.
 
     Raises:
-      DamageError: what it holds is not what was saved.
-      RunError: we may not read it, or have no memory or file handles left.
+      DamageError: the content is not the saved one.
+      RunError: the folder is not readable, or memory or file handles are exhausted.
     """
     try:
         content, digest = _read_files(path)
         found = content_digest(step, content)
     except Exception as error:
-        # Whatever the readers of half a dozen file formats raise on damaged bytes means damage.
+        # The readers of several file formats raise various exceptions on damaged bytes.
         cause = _os_error_in(error)
         if cause is not None and cause.errno in _NOT_DAMAGE:
             raise RunError(
@@ -111,8 +117,8 @@ def read(path: Path, step: int) -> Content:
 
 
 def _check_space(folder: Path, content: Content) -> None:
-    # A disk that fills up during the save is reported too, but orbax's threads then print
-    # tracebacks past us, so the usual case is caught here.
+    # A disk that fills up during the save raises an error too, but orbax's threads then print
+    # tracebacks, so the usual case is checked here.
     needed = _SPARE_BYTES + 2 * sum(value.nbytes for value in content.values)
     if shutil.disk_usage(folder).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -185,7 +191,7 @@ def _hash_file(path: Path) -> str:
 
 
 def _os_error_in(error: BaseException) -> OSError | None:
-    """The operating-system error itself, or the one that tensorstore reports inside its text."""
+    """Returns the error if it is an OSError, or the one that tensorstore reports in its text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error
     found = re.search(r"os_error_code='(\d+)'", str(error))
@@ -201,7 +207,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences orbax's log, which prints tracebacks of errors that it also raises."""
+    """Disables orbax's log, which prints tracebacks of errors that orbax also raises."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,9 +1,9 @@
-"""The folder of a run: what it holds, who may write it, and how it is opened again.
+"""The folder of a run: its files, its writer lock, and how to create and open it.
 
 <root>/<experiment>/<YYYYmmdd-HHMMSS>-<id>/
-  run.json  config.json  versions.json     written once; run.json last, so it marks a run
+  run.json  config.json  versions.json     written once; run.json last, it marks a complete run
   metrics.jsonl  checkpoints/  artifacts/  figures/  report.html
-  writer.lock  writer.json                 the lock, and the process that holds it
+  writer.lock  writer.json                 the lock and the process that holds it
 """
 
 import contextlib
@@ -33,13 +33,13 @@ _FILES = ("config.json", "versions.json", "run.json", "writer.lock", "writer.jso
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run on disk; make it with `create` or `open`.
+    """One run on disk, returned by `create` or `open`.
 
     Attributes:
-      path: its folder.
+      path: folder of the run.
       experiment: name of the experiment.
-      config: the configuration it was created with, as JSON.
-      versions: software and hardware it was created with.
+      config: configuration of the run, as JSON.
+      versions: software and hardware versions at creation.
     """
 
     path: Path
@@ -55,17 +55,17 @@ class RunDirectory:
         config: Mapping[str, Any],
         out: str | Path | None = None,
     ) -> "RunDirectory":
-        """Makes the folder of a new run.
+        """Creates the folder of a new run.
 
         Args:
           root: folder of all runs.
           experiment: name of the experiment, a folder below `root`.
-          config: the whole configuration, convertible to JSON.
-          out: exactly this folder instead; it must be absent, empty, or left by a `create` that was
-            killed.
+          config: complete configuration, convertible to JSON.
+          out: folder of the run, used instead of a new one below `root`; it must be absent, empty,
+            or left by a killed `create`.
 
         Raises:
-          RunError: `out` is a run already or holds other files; the disk is full or closed to us.
+          RunError: `out` is a run or holds other files; the disk is full or not writable.
         """
         if out is None:
             path = _make_new_folder(Path(root) / experiment)
@@ -76,7 +76,7 @@ class RunDirectory:
             _check_usable(path)
         run = cls(path, experiment, strict_json.plain(dict(config)), collect_versions())
         with run.lock():
-            # Under the lock, since another process may have been given the same folder.
+            # Checked again under the lock: another process may use the same folder.
             _check_usable(path)
             with describing_os_errors("make the run directory", path):
                 for folder in _FOLDERS:
@@ -94,11 +94,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
-        """Opens an existing run, to resume it or to read it; takes no lock.
+        """Opens an existing run to resume or read it, without locking it.
 
         Raises:
-          RunError: there is no such folder (the nearest names are given), it is not a run, or its
-            files are unreadable or altered.
+          RunError: the folder does not exist, is not a run, or its files are unreadable or altered.
         """
         path = Path(path)
         if not path.is_dir():
@@ -116,19 +115,20 @@ class RunDirectory:
         if config_hash(config) != description.get("config_hash"):
             raise RunError(
                 f"{path / 'config.json'} was altered since the run was created: its hash is "
-                f"{config_hash(config)}, run.json says {description.get('config_hash')}. Undo the "
+                f"{config_hash(config)}, run.json has {description.get('config_hash')}. Undo the "
                 f"edit, or start a new run with the changed configuration."
             )
         return cls(path, description["experiment"], config, versions)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the right to write this run; the kernel releases it when the process dies.
+        """Context manager that holds the writer lock; the kernel releases it if the process dies.
 
         Raises:
-          RunError: another process holds it (its number is given), or the folder is closed to us.
+          RunError: another process holds the lock (the message gives its pid), or the folder is not
+            writable.
         """
-        if not self.path.is_dir():  # filelock would make it
+        if not self.path.is_dir():  # filelock would create it
             raise RunError(f"There is no run directory {self.path}.")
         lock = filelock.FileLock(self.path / "writer.lock", blocking=False, is_singleton=False)
         with describing_os_errors("lock the run", self.path):
@@ -145,16 +145,16 @@ class RunDirectory:
 
     @property
     def metrics(self) -> MetricsLog:
-        """The log of metrics."""
+        """Metrics log of the run."""
         return MetricsLog(self.path / "metrics.jsonl")
 
     @property
     def observations(self) -> MetricsLog:
-        """The log of what a problem shows of itself at every checkpoint, if anything."""
+        """Log of the observations of a problem at every checkpoint; may be absent."""
         return MetricsLog(self.path / "observations.jsonl")
 
     def checkpoints(self, keep: int = 3) -> Checkpoints:
-        """The checkpoints, of which the newest `keep` are kept."""
+        """Returns the checkpoints, of which the newest `keep` are kept."""
         return Checkpoints(self.path / "checkpoints", keep)
 
     @property
@@ -184,9 +184,9 @@ def _make_new_folder(parent: Path) -> Path:
 
 
 def _check_usable(path: Path) -> None:
-    """Refuses a folder that is a run, or holds files that `create` did not leave there."""
+    """Raises RunError if a folder is a run, or holds files that `create` does not write."""
     if (path / "run.json").exists():
-        raise RunError(f"{path} is a run already. Go on with it: metarl resume {path}")
+        raise RunError(f"{path} is a run already. To continue it: metarl resume {path}")
     with describing_os_errors("read the run directory", path):
         names = [entry.name for entry in os.scandir(path)]
         foreign = [name for name in names if not _is_ours(name) or _is_filled(path / name)]
@@ -214,7 +214,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is truncated or altered: {error}") from None
     if not isinstance(content, dict):
-        raise RunError(f"{path} is altered: it is no JSON object.")
+        raise RunError(f"{path} is altered: it is not a JSON object.")
     return content
 
 

@@ -1,7 +1,7 @@
-"""Strict JSON for configs, cards and metrics: what Python's own encoder writes amiss or refuses.
+"""Strict JSON for configs, cards and metrics, also of NumPy values, NaN and infinities.
 
-NaN and the infinities are not JSON. They are written as the strings `"NaN"`, `"Infinity"` and
-`"-Infinity"`; `floats_from_strings` turns exactly these three back.
+NaN and the infinities are not valid JSON. They are written as the strings `"NaN"`, `"Infinity"`
+and `"-Infinity"`; `floats_from_strings` converts exactly these three back.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def plain(value: Any) -> Any:
-    """Returns `value` made of dict, list, str, int, float, bool and None only.
+    """Converts `value` to dict, list, str, int, float, bool and None only.
 
     NumPy and JAX scalars and arrays, tuples, paths and dataclasses are converted.
 
@@ -44,12 +44,12 @@ def plain(value: Any) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """The one-line JSON of a value, the same for equal values: sorted keys, no spaces."""
+    """Returns the canonical one-line JSON of a value: sorted keys, no spaces."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def pretty(value: Any) -> str:
-    """The JSON of a value for people: sorted, indented, ends in a newline."""
+    """Returns the readable JSON of a value: sorted, indented, with a final newline."""
     text = json.dumps(plain(value), sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
     return text + "\n"
 
@@ -58,13 +58,13 @@ def parse(text: str | bytes) -> Any:
     """Parses strict JSON.
 
     Raises:
-      ValueError: not JSON (a bare NaN or Infinity included) or not UTF-8.
+      ValueError: the text is not JSON (NaN and Infinity are not) or not UTF-8.
     """
     return json.loads(text, parse_constant=_refuse_constant)
 
 
 def floats_from_strings(value: Any) -> Any:
-    """Turns the strings that stand for NaN and the infinities back into floats, at every depth."""
+    """Converts the strings for NaN and the infinities back to floats, at every depth."""
     if isinstance(value, str):
         return _FLOATS.get(value, value)
     if isinstance(value, dict):

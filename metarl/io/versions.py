@@ -1,4 +1,4 @@
-"""What software and hardware a run is made with."""
+"""Software and hardware versions of a run."""
 
 import importlib.metadata
 import platform
@@ -33,9 +33,9 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this package lies in, with `-dirty` where it was edited."""
+    """Returns the commit of this package's checkout, with the suffix `-dirty` if it was edited."""
     root = Path(__file__).resolve().parents[2]
-    # A package installed inside somebody else's checkout is not that checkout.
+    # An installed package may lie inside the checkout of another project.
     if not (root / ".git").exists():
         return None
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]

@@ -1,1 +1,1 @@
-"""L1: how theta moves: optax transformations, evosax strategies, fitness shaping."""
+"""L1: outer optimizers of theta: optax transformations and evosax strategies."""

@@ -1,6 +1,6 @@
-"""Any strategy of the evosax library by its name.
+"""Meta-optimizers of the evosax library, by the strategy's name.
 
-evosax is imported when a strategy is made, not before: it is slow to import.
+evosax is imported when a strategy is constructed, because importing it is slow.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.contracts import Evaluation
+from metarl.core.dtypes import cast_like, strongly_typed
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
 from metarl.core.keys import named, split_named
 from metarl.core.shaping import replace_diverged, shaped_mean
 from metarl.core.trees import all_finite, normal_like, where
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.outer.protocol import MetaLog
-from metarl.outer.stable import cast_like, strongly_typed
 from metarl.outer.strategies import (
     argument_names,
     has_mean,
@@ -29,11 +29,16 @@ from metarl.outer.strategies import (
 )
 
 SHAPINGS = ("centered_rank", "none", "z_score")
-"""Shapings that do not need to know which members are a pair."""
+"""Shapings that do not depend on which members form a pair."""
 
 
 class EvosaxState(NamedTuple):
-    """State of the outer loop: the theta to use now, and the strategy's own state."""
+    """State of the outer loop.
+
+    Attributes:
+      theta: current theta, the mean or the best member of the strategy.
+      strategy: state of the strategy.
+    """
 
     theta: Theta
     strategy: PyTree
@@ -41,26 +46,27 @@ class EvosaxState(NamedTuple):
 
 @dataclass(frozen=True)
 class EvosaxMetaOptimizer:
-    """An ask/tell strategy that samples the population itself.
+    """Meta-optimizer that runs an ask/tell strategy of evosax.
 
-    A strategy with a search distribution starts at theta and is represented by its mean; one that
-    keeps a population starts from theta and Gaussian perturbations of it, and is represented by its
-    best member.
+    A distribution-based strategy starts at theta and returns its mean. A population-based strategy
+    starts from theta and Gaussian perturbations of it, and returns its best member.
 
     Attributes:
-      strategy: evosax's name, such as `Open_ES`, `SNES`, `CMA_ES`, `PGPE`, `SimpleGA`.
-      population: P, members of a generation.
-      evaluate: `(key, thetas [P, ...]) -> Evaluation`, or losses `[P]`; smaller is better.
-      std: initial spread of the search; None = the strategy's own (1 for a population's start).
-      learning_rate: of Adam on the mean, for strategies that take an optimizer; None = their own.
+      strategy: strategy name of evosax, such as `Open_ES`, `SNES`, `CMA_ES`, `PGPE`, `SimpleGA`.
+      population: P, number of members of a generation.
+      evaluate: function `(key, thetas [P, ...]) -> Evaluation`, or losses `[P]`; lower is better.
+      std: initial standard deviation of the search; None = the strategy's default (1 for the
+        initial population).
+      learning_rate: learning rate of Adam on the mean, for strategies that take an optimizer;
+        None = the strategy's default.
       decay: factor on `learning_rate` after every generation.
-      shaping: of each unroll's losses before the strategy is told their mean, a name of `SHAPINGS`.
-        The losses of a single unroll are told as they are: strategies shape them themselves, and
-        those that remember their best compare over generations.
+      shaping: fitness shaping of each unroll's losses before their mean is passed to the strategy,
+        a name of `SHAPINGS`. The losses of a single unroll are passed unchanged: strategies shape
+        fitness themselves, and those that keep their best member compare over generations.
       options: further arguments of the strategy's constructor, or fields of its parameters.
 
     Raises:
-      ConfigError: an unknown strategy or option, or one that this strategy does not take.
+      ConfigError: the strategy or an option is unknown, or the strategy does not take an option.
     """
 
     strategy: str
@@ -77,12 +83,12 @@ class EvosaxMetaOptimizer:
         check_choice("shaping", self.shaping, SHAPINGS)
         check_range(1e-6, 1.0, decay=self.decay)
         check_positive(population=self.population, std=self.std, learning_rate=self.learning_rate)
-        # Made once for nothing, so that bad settings are refused here and not while compiling; with
-        # more dimensions than any option is likely to ask for.
+        # Raises errors of bad settings here and not while compiling. The dimension exceeds what any
+        # option is likely to require.
         self._make(jnp.zeros(4096))
 
     def init(self, key: Key, theta: Theta) -> EvosaxState:
-        """Starts from `theta`; one that keeps a population evaluates its first one here."""
+        """Returns the initial state at `theta`; evaluates the initial population, if any."""
         theta = strongly_typed(theta)
         strategy, params = self._make(theta)
         key_init, key_start, key_evaluate = split_named(key, "init", "start", "evaluate")
@@ -97,28 +103,28 @@ class EvosaxMetaOptimizer:
         return strongly_typed(EvosaxState(_representative(strategy, state), state))
 
     def step(self, key: Key, state: EvosaxState) -> tuple[EvosaxState, MetaLog]:
-        """Asks for a population, evaluates it, tells the strategy.
+        """Samples a population, evaluates it and updates the strategy.
 
-        A strategy that breaks down (some divide by a spread that has shrunk to zero) stays as it
-        was before the step, so that theta is always finite.
+        If the new theta is not finite (some strategies divide by a standard deviation of zero), the
+        state stays unchanged, so that theta is always finite.
         """
         strategy, params = self._make(state.theta)
         key_ask, key_evaluate, key_tell = split_named(key, "ask", "evaluate", "tell")
-        # evosax adds vectors to populations of them, whatever the user's settings forbid.
+        # evosax relies on rank promotion, which the user's settings may forbid.
         with jax.numpy_rank_promotion("allow"):
             members, asked = strategy.ask(key_ask, state.strategy, params)
         members = cast_like(members, state.theta)
         fitness, evaluation, diverged = self._score(key_evaluate, members)
         with jax.numpy_rank_promotion("allow"):
-            told, _ = strategy.tell(key_tell, members, fitness, asked, params)
-        new = cast_like(EvosaxState(_representative(strategy, told), told), state)
+            updated, _ = strategy.tell(key_tell, members, fitness, asked, params)
+        new = cast_like(EvosaxState(_representative(strategy, updated), updated), state)
         new = where(all_finite(new.theta), new, state)
-        moved = jax.tree.map(jnp.subtract, new.theta, state.theta)
+        change = jax.tree.map(jnp.subtract, new.theta, state.theta)
         log = MetaLog(
             losses=jnp.mean(evaluation.losses, axis=0),
             diverged=diverged,
             gradient_norm=jnp.float32(0),
-            update_norm=optax.tree.norm(moved),
+            update_norm=optax.tree.norm(change),
             unroll_losses=evaluation.losses,
             summary=evaluation.summary,
         )
@@ -129,31 +135,31 @@ class EvosaxMetaOptimizer:
         return state.theta
 
     def _score(self, key: Key, members: PyTree) -> tuple[Array, Evaluation, Array]:
-        """Returns what to tell the strategy `[P]`, the (finite) evaluation, how many diverged."""
+        """Returns the fitness `[P]`, the (finite) evaluation and the number of diverged members."""
         evaluation = self.evaluate(key, members)
         if not isinstance(evaluation, Evaluation):
             evaluation = Evaluation(evaluation[None])
         losses, diverged = replace_diverged(evaluation.losses)
-        one = losses.shape[0] == 1
-        fitness = losses[0] if one else shaped_mean(losses, self.shaping)
+        single = losses.shape[0] == 1
+        fitness = losses[0] if single else shaped_mean(losses, self.shaping)
         return fitness, evaluation._replace(losses=losses), diverged
 
     def _first_population(self, key: Key, theta: Theta) -> PyTree:
-        spread = 1.0 if self.std is None else self.std
+        std = 1.0 if self.std is None else self.std
 
         def member(number: Array) -> Theta:
             noise = normal_like(jax.random.fold_in(named(key, "member"), number), theta)
             # The first member is theta itself.
-            scale = jnp.where(number == 0, 0.0, spread)
+            scale = jnp.where(number == 0, 0.0, std)
             return jax.tree.map(lambda x, eps: x + scale.astype(eps.dtype) * eps, theta, noise)
 
         return jax.vmap(member)(jnp.arange(self.population))
 
     def _make(self, theta: Theta) -> tuple[Any, Any]:
-        """Makes the strategy for thetas shaped like this one, and its parameters."""
+        """Constructs the strategy for thetas of this shape; returns it and its parameters."""
         kind = strategy_class(self.strategy)
         constructor, parameters = self._sorted_settings(kind)
-        # Constants, also where this is called while a program is being traced.
+        # Concrete values, also if called while a program is being traced.
         with jax.ensure_compile_time_eval():
             example = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), x.dtype), theta)
             try:
@@ -161,7 +167,7 @@ class EvosaxMetaOptimizer:
                 params = strategy.default_params
             except (AssertionError, TypeError, ValueError) as error:
                 raise ConfigError(
-                    f"{self.strategy} refuses population={self.population} with "
+                    f"{self.strategy} does not accept population={self.population} with "
                     f"{sorted(constructor) or 'no options'}: {error}"
                 ) from error
             for name in parameters:
@@ -170,7 +176,7 @@ class EvosaxMetaOptimizer:
             return strategy, strongly_typed(params.replace(**parameters))
 
     def _sorted_settings(self, kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Splits the settings into the constructor's and those of the parameters."""
+        """Splits the settings into constructor arguments and strategy parameters."""
         arguments = argument_names(kind)
         settings = dict(self.options)
         taken = settings_taken(self.strategy)

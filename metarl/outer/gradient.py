@@ -1,4 +1,4 @@
-"""Any gradient estimator with any optax transformation."""
+"""Gradient-based meta-optimizer: an estimator of the meta-gradient and an optax transformation."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,15 +8,21 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.contracts import Estimator
+from metarl.core.dtypes import cast_like, strongly_typed
 from metarl.core.keys import split_named
 from metarl.core.trees import all_finite
 from metarl.core.types import Key, PyTree, Theta
 from metarl.outer.protocol import MetaLog
-from metarl.outer.stable import cast_like, strongly_typed
 
 
 class GradientMetaState(NamedTuple):
-    """State of the outer loop."""
+    """State of the outer loop.
+
+    Attributes:
+      theta: meta-parameters.
+      opt_state: state of the optax transformation.
+      estimator_state: state of the estimator.
+    """
 
     theta: Theta
     opt_state: optax.OptState
@@ -25,24 +31,24 @@ class GradientMetaState(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientMetaOptimizer:
-    """Descends the gradient that an estimator gives.
+    """Updates theta with an optax transformation of the estimated meta-gradient.
 
     Attributes:
-      estimator: where the gradient comes from.
-      tx: how theta moves along it, such as `optax.adam(0.02)`.
+      estimator: estimator of the meta-gradient.
+      tx: gradient transformation, such as `optax.adam(0.02)`.
     """
 
     estimator: Estimator
     tx: optax.GradientTransformation
 
     def init(self, key: Key, theta: Theta) -> GradientMetaState:
-        """Starts from `theta`."""
+        """Returns the initial state at `theta`."""
         theta = strongly_typed(theta)
         state = GradientMetaState(theta, self.tx.init(theta), self.estimator.init(key, theta))
         return strongly_typed(state)
 
     def step(self, key: Key, state: GradientMetaState) -> tuple[GradientMetaState, MetaLog]:
-        """Estimates the gradient and moves; one that is not finite is logged and taken as zero."""
+        """Takes one outer step; a gradient that is not finite is logged and replaced by zero."""
         (key_estimate,) = split_named(key, "estimate")
         estimate, estimator_state = self.estimator.estimate(
             key_estimate, state.theta, state.estimator_state

@@ -1,4 +1,4 @@
-"""What moves theta: one interface over gradients and over ask/tell strategies."""
+"""Interface of meta-optimizers: gradient-based ones and ask/tell strategies."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,15 +6,15 @@ from metarl.core.types import Array, Key, PyTree, Theta
 
 
 class MetaLog(NamedTuple):
-    """Record of one outer step.
+    """Log of one outer step.
 
     Attributes:
-      losses: meta-loss of every member, `[P]`; diverged ones have the worst finite one.
+      losses: meta-loss of every member, `[P]`; for diverged members, the largest finite one.
       diverged: number of members whose meta-loss was not finite.
       gradient_norm: Euclidean norm of the estimated gradient; zero for a strategy without one.
-      update_norm: Euclidean norm of how far theta moved.
-      unroll_losses: losses of every unroll, `[U, P]`; None = not told.
-      summary: see `metarl.core.contracts.Evaluation`.
+      update_norm: Euclidean norm of the change of theta.
+      unroll_losses: meta-loss of every unroll and member, `[U, P]`; None = not available.
+      summary: further scalars by name, see `metarl.core.contracts.Evaluation`.
     """
 
     losses: Array
@@ -26,14 +26,14 @@ class MetaLog(NamedTuple):
 
 
 class MetaOptimizer(Protocol):
-    """The outer loop's state machine; pure, so that many steps run in one scan.
+    """The outer loop as a pure state machine, so that many steps can run in one scan.
 
-    Where lifetimes are laid over several devices, `init` and `step` are called inside the program
-    that `metarl.core.mesh.on_mesh` makes.
+    If lifetimes are sharded over several devices, `init` and `step` are called inside a program
+    that `metarl.core.mesh.on_mesh` compiles.
     """
 
     def init(self, key: Key, theta: Theta) -> PyTree:
-        """Starts from `theta`."""
+        """Returns the initial state at `theta`."""
         ...
 
     def step(self, key: Key, state: PyTree) -> tuple[PyTree, MetaLog]:
@@ -41,5 +41,5 @@ class MetaOptimizer(Protocol):
         ...
 
     def theta(self, state: PyTree) -> Theta:
-        """Returns the meta-parameters to use now."""
+        """Returns the current meta-parameters."""
         ...

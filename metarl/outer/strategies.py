@@ -1,6 +1,6 @@
-"""What evosax has: its strategies by name, and which settings each of them has a use for.
+"""Registry of evosax strategies, and the settings that each of them takes.
 
-evosax is imported on the first question, not before: it is slow to import.
+evosax is imported on first use, because importing it is slow.
 """
 
 import inspect
@@ -20,37 +20,37 @@ UNUSABLE: Mapping[str, str] = {
     "SV_CMA_ES": _SEVERAL,
     "SV_Open_ES": _SEVERAL,
 }
-"""evosax's strategies that are refused, and why."""
+"""Strategies of evosax that are not supported, and why."""
 
 ALWAYS_ANTITHETIC = frozenset(
     {"ARS", "ASEBO", "CR_FM_NES", "ESMC", "GuidedES", "NoiseReuseES", "PGPE", "PersistentES"}
 )
-"""Strategies whose members come in antithetic pairs, whatever one asks for."""
+"""Strategies whose members always form antithetic pairs."""
 
 ANTITHETIC = "use_antithetic_sampling"
-"""The argument of strategies that leave the choice."""
+"""Constructor argument of strategies with optional antithetic sampling."""
 
 _SPREAD_NOT_SETTABLE = frozenset({"iAMaLGaM_Full", "iAMaLGaM_Univariate"})
-"""Strategies that only add their standard deviation to a spread of 1."""
+"""Strategies that only add their setting to an initial standard deviation of 1."""
 
 _SPREAD_IS_SQUARED = frozenset({"xNES"})
-"""Strategies whose first spread is the square of `std_init`: it enters twice."""
+"""Strategies whose initial standard deviation is the square of `std_init`."""
 
 _OWN_ARGUMENTS = frozenset({"self", "population_size", "solution", "metrics_fn"})
 
 
 def strategies() -> dict[str, Any]:
-    """Returns evosax's classes by name, without those that cannot be used here."""
+    """Returns the supported strategy classes of evosax by name."""
     from evosax.algorithms import algorithms
 
     return {name: kind for name, kind in algorithms.items() if name not in UNUSABLE}
 
 
 def strategy_class(name: str) -> Any:
-    """Returns evosax's class.
+    """Returns the strategy class of a name.
 
     Raises:
-      ConfigError: an unknown strategy, or one that cannot be used.
+      ConfigError: the strategy is unknown or not supported.
     """
     if name in UNUSABLE:
         raise ConfigError(f"{name} cannot be used: {UNUSABLE[name]}.")
@@ -58,18 +58,20 @@ def strategy_class(name: str) -> Any:
 
 
 def settings_taken(name: str) -> frozenset[str]:
-    """Returns which of `std`, `learning_rate` and `ANTITHETIC` a strategy has a use for.
+    """Returns those of `std`, `learning_rate` and `ANTITHETIC` that a strategy takes.
 
     Raises:
-      ConfigError: an unknown strategy, or one that cannot be used.
+      ConfigError: the strategy is unknown or not supported.
     """
     kind = strategy_class(name)
     arguments = argument_names(kind)
     names = arguments | parameter_names(kind)
-    spread = not names.isdisjoint({"std_schedule", "std_init"}) and name not in _SPREAD_NOT_SETTABLE
+    has_std = (
+        not names.isdisjoint({"std_schedule", "std_init"}) and name not in _SPREAD_NOT_SETTABLE
+    )
     taken = {
-        # A strategy without a mean starts from a population, whose spread is for us to choose.
-        "std": spread or not has_mean(kind),
+        # A strategy without a mean starts from a population that `EvosaxMetaOptimizer` samples.
+        "std": has_std or not has_mean(kind),
         "learning_rate": "optimizer" in arguments,
         ANTITHETIC: ANTITHETIC in arguments,
     }
@@ -77,20 +79,20 @@ def settings_taken(name: str) -> frozenset[str]:
 
 
 def std_init(name: str, std: float) -> float:
-    """Returns the parameter `std_init` with which a strategy starts with the spread `std`."""
+    """Returns the parameter `std_init` that gives the initial standard deviation `std`."""
     return std**0.5 if name in _SPREAD_IS_SQUARED else std
 
 
 def argument_names(kind: Any) -> frozenset[str]:
-    """Names of what the strategy's constructor takes, beyond what every one takes."""
+    """Names of the constructor arguments that are specific to the strategy."""
     return frozenset(inspect.signature(kind.__init__).parameters) - _OWN_ARGUMENTS
 
 
 def parameter_names(kind: Any) -> frozenset[str]:
-    """Names of the strategy's parameters: the fields of the class `Params` beside it."""
+    """Names of the strategy's parameters: the fields of `Params` in its module."""
     return frozenset(sys.modules[kind.__module__].Params.__dataclass_fields__)
 
 
 def has_mean(kind: Any) -> bool:
-    """Whether the strategy, or its class, has a search distribution with a mean."""
+    """Whether the strategy (instance or class) is distribution-based, with a mean."""
     return hasattr(kind, "get_mean")

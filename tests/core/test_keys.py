@@ -1,4 +1,4 @@
-"""Randomness by name, and permutations by one sort."""
+"""Named PRNG keys, and permutations by one sort."""
 
 import jax
 import numpy as np

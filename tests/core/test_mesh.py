@@ -1,4 +1,4 @@
-"""Laying a batch over devices and chunks changes neither values nor random numbers."""
+"""Sharding and chunking a batch changes neither values nor random numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def test_layouts_agree_to_the_bit(key, devices, chunk, total):
     keys, scales = jax.random.split(key, total), jnp.arange(1.0, total + 1)
     expected = [draw(k, s) for k, s in zip(keys, scales, strict=True)]
     layout = Layout(devices, chunk)
-    program = on_mesh(lambda k, s: layout.spread(draw)(k, s), make_mesh(devices))
+    program = on_mesh(lambda k, s: layout.sharded_vmap(draw)(k, s), make_mesh(devices))
     result = jax.device_get(program(keys, scales))
     assert result["x"].shape == (total, 3)
     for i, one in enumerate(expected):
@@ -35,7 +35,7 @@ def test_bad_layouts_are_refused(bad):
 
 
 def test_more_devices_than_present_are_refused():
-    with pytest.raises(ValueError, match="present"):
+    with pytest.raises(ValueError, match="available"):
         make_mesh(1000)
 
 
@@ -77,15 +77,15 @@ def test_sums_over_a_batch_whatever_the_layout(devices, chunk, total):
     def one(x):
         return {"square": jnp.array([x**2, -x])}, (x + 1, jnp.stack([x, x]))
 
-    total_, (one_more, twice) = on_mesh(layout.summed(one, zero), make_mesh(devices))(x)
+    total_, (one_more, twice) = on_mesh(layout.sharded_sum(one, zero), make_mesh(devices))(x)
     np.testing.assert_array_equal(total_["square"], [np.sum(x**2), -np.sum(x)])
     np.testing.assert_array_equal(one_more, x + 1)
     np.testing.assert_array_equal(twice, np.stack([x, x], axis=1))
 
 
-def test_what_fills_the_last_chunk_is_not_summed():
+def test_padding_of_the_last_chunk_is_not_summed():
     """Five entries in chunks of four: the last is there four times, and counts once."""
-    count = Layout(chunk=4).summed(lambda x: (x, x), jnp.int32(0))
+    count = Layout(chunk=4).sharded_sum(lambda x: (x, x), jnp.int32(0))
     assert jax.jit(count)(jnp.array([1, 1, 1, 1, 10]))[0] == 14
 
 

@@ -1,4 +1,4 @@
-"""Random estimates against what theory says of them: four standard errors, seed fixed."""
+"""Random estimates against theoretical moments: four standard errors, seed fixed."""
 
 import numpy as np
 

@@ -163,12 +163,12 @@ def test_diverged_members_count_and_get_the_worst_finite_loss(key):
 def test_layout_changes_no_random_number_and_results_only_by_rounding(key):
     config = FullESConfig(population=14, tasks=2, seeds=3, shaping="none")
 
-    def shown(theta, task, key):
+    def observe(theta, task, key):
         """The loss, and what was drawn: of theta, of the task, of the lifetime."""
-        drawn = {"theta": theta[0], "task": task, "life": jax.random.uniform(key)}
-        return {"loss": theta[1] ** 2 + task + drawn["life"], **drawn}
+        drawn = {"theta": theta[0], "task": task, "lifetime": jax.random.uniform(key)}
+        return {"loss": theta[1] ** 2 + task + drawn["lifetime"], **drawn}
 
-    unroll = Unroll(Tasks(jax.random.normal), OneStep(shown), 1, lambda logs: logs["loss"][0])
+    unroll = Unroll(Tasks(jax.random.normal), OneStep(observe), 1, lambda logs: logs["loss"][0])
 
     def run(layout):
         estimator = FullES(config, (unroll,), layout, lambda logs: jax.tree.map(jnp.sum, logs))
@@ -221,7 +221,7 @@ def test_memory_does_not_hold_the_noise_of_the_population(key):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"population": 7}, "7 is odd"),
         ({"sigma": 0.0}, "sigma must be positive"),
@@ -238,8 +238,8 @@ def test_memory_does_not_hold_the_noise_of_the_population(key):
         ),
     ],
 )
-def test_bad_settings_are_refused(change, said):
-    with pytest.raises(ConfigError, match=said):
+def test_bad_settings_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
         dataclasses.replace(FullESConfig(), **change)
 
 

@@ -15,13 +15,13 @@ from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBac
 
 from .toys import GradientDescent
 
-N, K, LIFE = 6, 3, 7
+N, K, LIFETIME = 6, 3, 7
 THETA = 0.2
 
 
 @dataclass(frozen=True)
 class Recorder:
-    """Hands out tasks `1, 2, 3, ...` in order and remembers what it was told."""
+    """Draws tasks `1, 2, 3, ...` in order and records all reports."""
 
     tasks: Any = field(default=None)
 
@@ -32,7 +32,7 @@ class Recorder:
         number = state["next"] + jnp.cumsum(wanted) - wanted
         return number, jnp.int32(number), {**state, "next": state["next"] + jnp.sum(wanted)}
 
-    def report(self, state, tickets, scores, ended):
+    def report(self, state, slots, scores, ended):
         return {
             **state,
             "reports": state["reports"] + jnp.sum(ended),
@@ -40,20 +40,20 @@ class Recorder:
         }
 
 
-def exam(key, theta, task, state, logs):
-    """The last loss; twice, to see that state and logs both carry the gradient."""
+def meta_loss(key, theta, task, state, logs):
+    """The last loss, twice: through the state and through the logs."""
     del key, theta
     return 0.5 * (state - task) ** 2 + logs[-1], state, {"distance": jnp.abs(state - task)}
 
 
 def estimator(layout=None, score=None, **settings):
-    truncation = Truncation(GradientDescent(), K, lambda task: jnp.int32(LIFE), exam)
+    truncation = Truncation(GradientDescent(), K, lambda task: jnp.int32(LIFETIME), meta_loss)
     config = TruncatedBackpropConfig(**{"lives": N, "stagger": False, **settings})
     return TruncatedBackprop(config, truncation, Recorder(), layout or Layout(), score)
 
 
 def closed_form(x, task, theta):
-    """`x_K - task = (1 - theta)^K (x - task)`; the exam is its square."""
+    """`x_K - task = (1 - theta)^K (x - task)`; the meta-loss is its square."""
     distance = (1 - theta) ** K * (x - task)
     gradient = -2 * K * (1 - theta) ** (2 * K - 1) * (x - task) ** 2
     return distance**2, gradient, task + distance
@@ -80,9 +80,9 @@ def test_gradients_losses_and_states_go_on(key, devices, chunk, rematerialise):
     np.testing.assert_array_equal(state.lives.task, task)
 
 
-def test_lives_that_are_over_are_reported_and_replaced(key):
+def test_finished_unrolls_are_reported_and_reset(key):
     theta = jnp.float32(THETA)
-    # The state tells how far the life came, the task who it was.
+    # The state identifies the progress of an unroll, the task the unroll.
     found = estimator(score=lambda key, theta, task, state: task)
     state = jax.jit(found.init)(key, theta)
     step = jax.jit(lambda state: found.estimate(key, theta, state)[1])
@@ -97,8 +97,8 @@ def test_lives_that_are_over_are_reported_and_replaced(key):
     np.testing.assert_array_equal(state.lives.age, np.zeros(N))
 
 
-def test_only_ended_lives_are_scored(key):
-    """The score would be NaN for anyone else, and its sum shows it."""
+def test_only_finished_unrolls_are_scored(key):
+    """The score is NaN for all other unrolls, and the sum would show it."""
     theta = jnp.float32(THETA)
     found = estimator(score=lambda key, theta, task, state: task, score_chunk=2)
     state = jax.jit(found.init)(key, theta)
@@ -110,7 +110,7 @@ def test_only_ended_lives_are_scored(key):
     np.testing.assert_array_equal(state.lives.task, [1, 7, 3, 8, 5, 6])
 
 
-def test_a_life_that_diverges_is_replaced_and_gives_no_gradient(key):
+def test_a_diverged_unroll_is_reset_and_gives_no_gradient(key):
     found = estimator(Layout(chunk=1))
     theta = jnp.float32(THETA)
     state = jax.jit(found.init)(key, theta)
@@ -128,7 +128,7 @@ def test_a_life_that_diverges_is_replaced_and_gives_no_gradient(key):
 
 
 def test_memory_does_not_grow_with_the_lifetime():
-    """It is that of K steps; the lifetime is a number, and no shape."""
+    """It is that of K steps; the lifetime is a value and not a shape."""
     found = estimator()
     state = jax.eval_shape(lambda key: found.init(key, jnp.float32(THETA)), jax.random.key(0))
     sizes = {leaf.shape for leaf in jax.tree.leaves(state.lives)}

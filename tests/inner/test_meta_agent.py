@@ -42,18 +42,18 @@ def doubles(tree):
 
 
 def part_of(learner, length):
-    """`(theta, key, task, state) -> loss` of K updates and their exam, as meta-training has it."""
+    """`(theta, key, task, state) -> loss` of K updates and their meta-loss, as in meta-training."""
     tasks = Lifetimes(learner.agent.env, 50, 50)
-    truncation = Truncation(learner, length, lambda task: task.lifetime, learner.exam)
+    truncation = Truncation(learner, length, lambda task: task.lifetime, learner.meta_loss)
     estimator = TruncatedBackprop(TruncatedBackpropConfig(lives=1), truncation, Uniform(tasks))
-    return tasks, estimator._part
+    return tasks, estimator._segment
 
 
 @pytest.mark.parametrize(("mark", "rollouts"), [(None, 2), (lambda x: x, 3)])
 def test_the_way_back_does_not_act_again(monkeypatch, key, mark, rollouts):
-    """Only updates are computed again: agents act once in the update and once in the exam."""
+    """Only updates are computed again: agents act once in the update and once in the meta-loss."""
     if mark is not None:  # so that the count is seen to change
-        monkeypatch.setattr("metarl.inner.rule_agent.remembered", mark)
+        monkeypatch.setattr("metarl.inner.rule_agent.save_residuals", mark)
     probe = probes.two_steps()
 
     def transition(draws, state, action, params):

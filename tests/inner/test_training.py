@@ -1,4 +1,4 @@
-"""Supervised training as a learner: its optimizer, what it tells it, its logs and its exams."""
+"""Supervised training as a learner: optimizer, update context, logs and meta-losses."""
 
 from dataclasses import replace
 
@@ -13,16 +13,16 @@ from metarl.core.errors import ConfigError
 from metarl.core.keys import named
 from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropConfig
 from metarl.inner.training import Training, lifetime
-from metarl.inner.training_exams import (
-    end_exam,
-    final_exam,
+from metarl.inner.training_meta_loss import (
+    end_meta_loss,
+    final_meta_loss,
     fresh_loss,
     held_out_loss,
     last_loss,
-    least_loss,
     mean_loss,
-    parts_of_training,
-    window_exam,
+    min_loss,
+    training_truncation,
+    window_meta_loss,
 )
 from metarl.optimizers.protocol import InnerOptimizer, from_optax
 from metarl.tasks import families
@@ -77,7 +77,7 @@ def test_steepest_descent_follows_the_closed_form(quadratic, quadratic_task):
     np.testing.assert_allclose(logs.meta_loss, normalised, rtol=1e-6)
     np.testing.assert_allclose(meta_loss, np.mean(normalised), rtol=1e-6)
     assert float(last_loss(logs)) == pytest.approx(normalised[-1])
-    assert float(least_loss(logs)) == pytest.approx(min(normalised))
+    assert float(min_loss(logs)) == pytest.approx(min(normalised))
 
 
 def test_adam_is_a_plain_optax_loop():
@@ -174,9 +174,9 @@ def test_scores_after_every_update():
         assert float(meta_loss) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("reduce", [mean_loss, last_loss, least_loss])
+@pytest.mark.parametrize("reduce", [mean_loss, last_loss, min_loss])
 def test_training_that_diverged_has_no_meta_loss(quadratic, quadratic_task, reduce):
-    """Not even the least loss, though losses were finite before; exams say so too."""
+    """Not even the least loss, though losses were finite before; meta-losses are NaN too."""
     learner = Training(quadratic, from_optax("sgd", optax.sgd(1e15)))
     meta_loss, logs, state = life(learner, (), quadratic_task, reduce)
     assert np.isfinite(logs.loss[0])
@@ -184,22 +184,22 @@ def test_training_that_diverged_has_no_meta_loss(quadratic, quadratic_task, redu
     assert np.isnan(meta_loss)
     assert np.isnan(logs.meta_loss[-1])
     key = jax.random.key(0)
-    for exam in (window_exam(reduce), end_exam(held_out_loss(quadratic))):
-        assert np.isnan(exam(key, (), quadratic_task, state, logs)[0])
+    for meta_loss in (window_meta_loss(reduce), end_meta_loss(held_out_loss(quadratic))):
+        assert np.isnan(meta_loss(key, (), quadratic_task, state, logs)[0])
 
 
-def test_exams_of_a_part(quadratic, quadratic_task):
+def test_meta_losses_of_a_window(quadratic, quadratic_task):
     learner = Training(quadratic, from_optax("sgd", optax.sgd(0.01)))
     _, logs, state = life(learner, (), quadratic_task)
     key = jax.random.key(0)
-    part = parts_of_training(learner, STEPS)
+    part = training_truncation(learner, STEPS)
     assert (part.learner, part.length) == (learner, STEPS)
     assert int(part.lifetime(quadratic_task)) == int(lifetime(quadratic_task)) == STEPS
-    loss, after, seen = part.exam(key, (), quadratic_task, state, logs)
+    loss, after, seen = part.meta_loss(key, (), quadratic_task, state, logs)
     assert after is state
     assert float(loss) == float(mean_loss(logs))
     assert float(seen["update_norm"]) == pytest.approx(float(jnp.mean(logs.update_norm)))
-    ended, _, _ = end_exam(held_out_loss(quadratic))(key, (), quadratic_task, state, logs)
+    ended, _, _ = end_meta_loss(held_out_loss(quadratic))(key, (), quadratic_task, state, logs)
     x = np.asarray(state.params["x"], np.float64) - quadratic_task.task.optimum
     along = np.asarray(quadratic_task.task.rotation, np.float64).T @ x
     exact = 0.5 * np.sum(quadratic_task.task.curvature * along**2)
@@ -207,16 +207,16 @@ def test_exams_of_a_part(quadratic, quadratic_task):
     assert float(ended) == pytest.approx(float(normalised), rel=1e-5)
 
 
-def test_of_a_life_in_parts_the_final_exam_counts_the_end_alone(quadratic, quadratic_task):
+def test_final_meta_loss_is_zero_before_the_last_window(quadratic, quadratic_task):
     """The sum over the parts is the closed form's loss before the last update."""
     rate = 0.3 / float(quadratic_task.task.curvature.max())
     learner = Training(quadratic, from_optax("sgd", optax.sgd(rate)))
     _, logs, state = life(learner, (), quadratic_task)
-    exam, key, half = final_exam(), jax.random.key(0), STEPS // 2
+    meta_loss, key, half = final_meta_loss(), jax.random.key(0), STEPS // 2
     early = jax.tree.map(lambda x: x[:half], logs)
-    before, _, _ = exam(key, (), quadratic_task, state._replace(step=jnp.int32(half)), early)
+    before, _, _ = meta_loss(key, (), quadratic_task, state._replace(step=jnp.int32(half)), early)
     late = jax.tree.map(lambda x: x[half:], logs)
-    end, after, seen = exam(key, (), quadratic_task, state, late)
+    end, after, seen = meta_loss(key, (), quadratic_task, state, late)
     assert float(before) == 0.0
     assert after is state
     start = learner.init(jax.random.split(jax.random.key(0))[0], (), quadratic_task).params["x"]
@@ -227,10 +227,12 @@ def test_of_a_life_in_parts_the_final_exam_counts_the_end_alone(quadratic, quadr
         float(quadratic.normalise(exact, quadratic_task.task)), rel=1e-4
     )
     assert float(seen["loss"]) == pytest.approx(float(jnp.mean(late.loss)))
-    scored, _, _ = final_exam(held_out_loss(quadratic))(key, (), quadratic_task, state, late)
-    assert scored == end_exam(held_out_loss(quadratic))(key, (), quadratic_task, state, late)[0]
+    scored, _, _ = final_meta_loss(held_out_loss(quadratic))(key, (), quadratic_task, state, late)
+    assert (
+        scored == end_meta_loss(held_out_loss(quadratic))(key, (), quadratic_task, state, late)[0]
+    )
     diverged = logs._replace(loss=logs.loss.at[1].set(jnp.nan))
-    assert np.isnan(exam(key, (), quadratic_task, state, diverged)[0])
+    assert np.isnan(meta_loss(key, (), quadratic_task, state, diverged)[0])
 
 
 def test_a_step_size_is_meta_trained_through_training(quadratic, quadratic_task):
@@ -244,7 +246,7 @@ def test_a_step_size_is_meta_trained_through_training(quadratic, quadratic_task)
 
     estimator = TruncatedBackprop(
         TruncatedBackpropConfig(lives=1, stagger=False),
-        parts_of_training(learner, STEPS, window_exam(last_loss)),
+        training_truncation(learner, STEPS, window_meta_loss(last_loss)),
         Uniform(Fixed()),
     )
 

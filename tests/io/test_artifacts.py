@@ -166,7 +166,7 @@ def test_a_pickle_is_never_read(tmp_path, saved):
         load_artifact(saved)
     other = tmp_path / "weights.pkl"
     other.write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"weights\.pkl is no artifact"):
+    with pytest.raises(ArtifactError, match=r"weights\.pkl is not an artifact"):
         load_artifact(other)
     assert not (tmp_path / "exploded").exists()
 
@@ -176,7 +176,7 @@ def test_a_pickle_is_never_read(tmp_path, saved):
     [
         (None, r"has no card: lpo\.json is missing"),
         ("{", r"lpo\.json is not JSON"),
-        ("[]", r"lpo\.json is no JSON object"),
+        ("[]", r"lpo\.json is not a JSON object"),
         ("{}", r"lpo\.json lacks format, weights_sha256, kind"),
         (b"\xff\xfe", r"lpo\.json is not JSON"),
         ("[" * 100_000, r"lpo\.json is not JSON"),

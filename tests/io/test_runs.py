@@ -67,7 +67,7 @@ def test_an_exact_folder(tmp_path):
     out = tmp_path / "a" / "b"
     assert RunDirectory.create(tmp_path / "unused", "lpo", {}, out=out).path == out
     assert not (tmp_path / "unused").exists()
-    with pytest.raises(RunError, match=f"is a run already. Go on with it: metarl resume {out}"):
+    with pytest.raises(RunError, match=f"is a run already. To continue it: metarl resume {out}"):
         RunDirectory.create(tmp_path, "lpo", {}, out=out)
 
 

@@ -1,7 +1,8 @@
 """The test of the design: one estimator, with one config, meta-trains a loss and an optimizer.
 
 Neither the class nor a setting changes between a drift function for PPO and an optimizer of a
-training problem; only learner, exam and tasks do. In both the sign of the meta-gradient is known.
+training problem; only learner, meta-loss and tasks do. In both the sign of the meta-gradient is
+known.
 """
 
 import jax
@@ -11,16 +12,16 @@ import optax
 import pytest
 
 from metarl.core.contracts import Truncation
-from metarl.core.exams import exam_of
 from metarl.core.keys import split_named
 from metarl.core.mesh import make_mesh, on_mesh
-from metarl.estimators.paired_lives import PairedLivesConfig
+from metarl.core.meta_loss import meta_loss_from_logs
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig
 from metarl.estimators.pes import PES
 from metarl.inner.ppo import PPO
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.scores import MeanReturnLoss
 from metarl.inner.training import Training
-from metarl.inner.training_exams import parts_of_training
+from metarl.inner.training_meta_loss import training_truncation
 from metarl.networks.actor_critic import NetworkConfig
 from metarl.optimizers.learnable import LearnableSGDConfig, learnable_sgd_inner
 from metarl.outer.gradient import GradientMetaOptimizer
@@ -31,7 +32,7 @@ from metarl.tasks.environments import FixedTask
 from metarl.tasks.lifetimes import Lifetimes
 from tests.learning import probes
 
-CONFIG = PairedLivesConfig(lives=32, sigma=0.2, stagger=False)
+CONFIG = AntitheticTruncatedESConfig(lives=32, sigma=0.2, stagger=False)
 OUTER = optax.adam(0.1)
 PARTS, LIFE, LIVES_IN_TURN = 4, 8, 3
 
@@ -55,8 +56,8 @@ def drift_of_ppo():
         network=NetworkConfig(hidden=(4,)),
     )
     learner = PPO(probe.env, config, learned_drift(LearnedDriftConfig(hidden=1)))
-    exam = exam_of(MeanReturnLoss(1.0))
-    truncation = Truncation(learner, LIFE // PARTS, lambda task: jnp.int32(LIFE), exam)
+    meta_loss = meta_loss_from_logs(MeanReturnLoss(1.0))
+    truncation = Truncation(learner, LIFE // PARTS, lambda task: jnp.int32(LIFE), meta_loss)
     theta = {"first": jnp.zeros((8, 1)).at[4].set(1.0), "last": jnp.full((1, 1), 1.2)}
     return truncation, probe.env.default_params, theta
 
@@ -72,7 +73,7 @@ def rate_of_descent():
     learner = Training(family, optimizer)
     task = Lifetimes(family, LIFE, LIFE).sample(jax.random.key(1))
     theta = optimizer.init(jax.random.key(0))
-    return parts_of_training(learner, LIFE // PARTS), task, theta
+    return training_truncation(learner, LIFE // PARTS), task, theta
 
 
 @pytest.mark.parametrize("problem", [rate_of_descent, drift_of_ppo])

@@ -154,8 +154,8 @@ def described(name="mlp_lopt", **config):
         (described("mlp"), "its name must be one of adafac_mlp_lopt"),
         (described("mlp_lopt", width=3), "Permitted fields: depth, exp_mult, hidden"),
         (described("mlp_lopt", hidden=-3), "not valid: hidden must be positive"),
-        (described("mlp_lopt", hidden=4), "its architecture asks"),
-        (described("adafac_mlp_lopt", hidden=3), "its architecture asks"),
+        (described("mlp_lopt", hidden=4), "its architecture requires"),
+        (described("adafac_mlp_lopt", hidden=3), "its architecture requires"),
         (
             {"architecture": {"name": "mlp_lopt", "config": {"hidden": 3}, "assumed_steps": 0}},
             "assumed_steps is 0, no number of steps",
@@ -181,7 +181,7 @@ def test_missing_files_are_refused(saved, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(lambda x: x * np.nan, "not finite"), (lambda x: x[..., None], "its architecture asks")],
+    [(lambda x: x * np.nan, "not finite"), (lambda x: x[..., None], "its architecture requires")],
 )
 def test_bad_theta_is_not_saved(tmp_path, theta, change, message):
     with pytest.raises(ArtifactError, match=message):

@@ -70,17 +70,17 @@ def test_reaches_the_minimum(name):
 @pytest.mark.sampled(2)
 def test_the_search_starts_at_theta_with_the_given_spread(name):
     start = jax.tree.map(lambda x: x + 5.0, START)
-    seen = []
+    evaluated = []
 
     def spy(key, thetas):
-        seen.append(jax.tree.map(np.asarray, thetas))
+        evaluated.append(jax.tree.map(np.asarray, thetas))
         return evaluate(key, thetas)
 
     optimizer = EvosaxMetaOptimizer(name, 400, spy, std=0.01)
     state = optimizer.init(jax.random.key(0), start)
     jax.tree.map(np.testing.assert_array_equal, optimizer.theta(state), start)
     optimizer.step(jax.random.key(1), state)
-    drawn = np.concatenate([seen[0]["a"], seen[0]["b"][:, 0]], axis=1) - 5.0
+    drawn = np.concatenate([evaluated[0]["a"], evaluated[0]["b"][:, 0]], axis=1) - 5.0
     # Standard errors of a mean and of a standard deviation from 400 normal numbers; four of them.
     assert np.all(np.abs(drawn.mean(axis=0)) < 4 * 0.01 / np.sqrt(400))
     assert np.all(np.abs(drawn.std(axis=0) - 0.01) < 4 * 0.01 / np.sqrt(800))
@@ -138,16 +138,16 @@ def test_several_unrolls_count_alike_and_are_reported():
 
 
 @pytest.mark.parametrize("shaping", ["none", "z_score"])
-def test_several_unrolls_are_told_as_shaped(shaping):
+def test_losses_of_several_unrolls_are_shaped(shaping):
     losses = jnp.array([[1.0, 5.0, 2.0, 2.0], [300.0, 100.0, 500.0, 100.0]])
     optimizer = EvosaxMetaOptimizer("SNES", 4, lambda *_: Evaluation(losses), shaping=shaping)
-    told, _, _ = optimizer._score(jax.random.key(0), START)
+    fitness, _, _ = optimizer._score(jax.random.key(0), START)
     rows = np.asarray(losses, np.float64)
     if shaping == "z_score":
         rows = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
     # A dozen float32 operations on numbers that are relatively far apart.
     eps = 12 * np.finfo(np.float32).eps
-    np.testing.assert_allclose(told, rows.mean(axis=0), rtol=eps, atol=eps)
+    np.testing.assert_allclose(fitness, rows.mean(axis=0), rtol=eps, atol=eps)
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.01])
@@ -158,7 +158,7 @@ def test_the_learning_rate_decays_every_generation(decay):
     # gradients of about 1; the second at most the rate of then.
     np.testing.assert_allclose(log.update_norm[0], 0.1 * np.sqrt(5), rtol=1e-5)
     assert 0 < log.update_norm[1] < 0.1 * decay * np.sqrt(5) * 1.001
-    # Without decay it is of the first one's size, so the bound above tells the two apart.
+    # Without decay it is of the first one's size, so the bound above distinguishes the two.
     assert decay < 1 or log.update_norm[1] > 0.02
 
 
@@ -167,8 +167,8 @@ def test_the_learning_rate_decays_every_generation(decay):
 def test_the_same_on_one_and_two_devices(name):
     def program(devices):
         layout = Layout(devices=devices, chunk=3)
-        spread = lambda key, thetas: layout.spread(loss_of)(thetas)  # noqa: E731
-        return run(EvosaxMetaOptimizer(name, 16, spread, std=0.3), 5, devices=devices)
+        sharded = lambda key, thetas: layout.sharded_vmap(loss_of)(thetas)  # noqa: E731
+        return run(EvosaxMetaOptimizer(name, 16, sharded, std=0.3), 5, devices=devices)
 
     (one, log_one), (two, log_two) = program(1), program(2)
     # Five generations, in which only the order of sums of a few terms may differ.
@@ -188,7 +188,7 @@ def test_options_reach_the_constructor_and_the_parameters():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"strategy": "CMAES"}, "mean 'CMA_ES'"),
         ({"strategy": "SNES", "options": {"lr_std": 1.0}}, "mean 'lr_std_init'"),
@@ -204,8 +204,8 @@ def test_options_reach_the_constructor_and_the_parameters():
         ({"strategy": "SV_CMA_ES"}, "no one theta"),
     ],
 )
-def test_bad_settings_are_refused(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
         EvosaxMetaOptimizer(**{"population": 8, "evaluate": evaluate, **settings})
 
 

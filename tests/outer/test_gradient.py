@@ -15,7 +15,7 @@ TARGET = jnp.array([1.0, -2.0])
 
 @dataclass(frozen=True)
 class Exact:
-    """An estimator that knows the gradient of `|theta - target|^2 / 2`; counts its calls."""
+    """An estimator with the exact gradient of `|theta - target|^2 / 2`; counts its calls."""
 
     scale: Any = 1.0
 
@@ -57,7 +57,7 @@ def test_any_transformation_reaches_the_minimum(tx):
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
-def test_a_gradient_that_is_not_finite_is_seen_and_not_followed(bad):
+def test_a_gradient_that_is_not_finite_is_logged_and_replaced_by_zero(bad):
     theta = {"x": jnp.array([3.0, 3.0]), "unused": 0.5}
     state, log = run(GradientMetaOptimizer(Exact(bad), optax.adam(0.1)), theta, 3)
     np.testing.assert_array_equal(state.theta["x"], [3.0, 3.0])

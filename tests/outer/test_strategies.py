@@ -1,4 +1,4 @@
-"""What the catalogue says of evosax's strategies, against what they do."""
+"""The registry of evosax strategies against their behaviour."""
 
 import jax
 import jax.numpy as jnp
@@ -47,25 +47,25 @@ OTHERS = [
 
 
 def first_population(name):
-    """The first members that the strategy wants evaluated, from zero, as `[P, dimensions]`."""
-    seen = []
+    """The first members that the strategy samples, from zero, as `[P, dimensions]`."""
+    evaluated = []
 
     def spy(key, thetas):
-        seen.append(np.asarray(thetas, np.float64))
+        evaluated.append(np.asarray(thetas, np.float64))
         return jnp.sum(thetas**2, axis=1)
 
     std = STD if "std" in settings_taken(name) else None
     optimizer = EvosaxMetaOptimizer(name, MEMBERS, spy, std=std)
     state = optimizer.init(jax.random.key(0), jnp.zeros(DIMENSIONS))
-    if not seen:
+    if not evaluated:
         optimizer.step(jax.random.key(1), state)
-    return seen[0]
+    return evaluated[0]
 
 
 @pytest.mark.parametrize(
     "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 )
-def test_what_is_said_of_spread_and_pairs_is_what_happens(name):
+def test_standard_deviations_and_antithetic_pairs_are_as_registered(name):
     members = first_population(name)
     rows = members[np.any(members != 0, axis=1)]  # some evaluate the mean itself too
     # These share one variance out among the dimensions, as their papers do.
@@ -81,12 +81,12 @@ def test_what_is_said_of_spread_and_pairs_is_what_happens(name):
     assert np.all(mirrored) == (name in ALWAYS_ANTITHETIC or ANTITHETIC in settings_taken(name))
 
 
-def test_every_strategy_is_looked_at():
-    # RandomSearch samples whatever its user says.
+def test_every_strategy_is_covered():
+    # RandomSearch ignores the user's settings.
     assert {*QUICK, *OTHERS, "RandomSearch"} == set(strategies())
 
 
-def test_pairs_can_be_switched_off_where_it_is_said():
+def test_antithetic_pairs_can_be_switched_off_where_registered():
     assert [name for name in strategies() if ANTITHETIC in settings_taken(name)] == ["Open_ES"]
     assert ANTITHETIC in argument_names(strategy_class("Open_ES"))
 

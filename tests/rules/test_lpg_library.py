@@ -51,7 +51,7 @@ def _edit_card(path, **changes):
         ({"kind": "drift"}, "not 'lpg'"),
         ({"architecture": {"width": 4, "color": 1}}, "Permitted fields"),
         ({"architecture": {"width": -4}}, "not valid"),
-        ({"architecture": {"width": 8}}, "its architecture asks"),
+        ({"architecture": {"width": 8}}, "its architecture requires"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(saved, changes, message):

@@ -93,7 +93,7 @@ def test_directories_that_are_refused(finished, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     for words, message in [
-        (["run", *arguments()[1:], "--out", finished], f"Go on with it: metarl resume {finished}"),
+        (["run", *arguments()[1:], "--out", finished], f"To continue it: metarl resume {finished}"),
         (["run", *arguments()[1:], "--out", tmp_path / "file"], "(EEXIST)"),
         (["resume", tmp_path / "file"], f"There is no run directory {tmp_path / 'file'}"),
         (["resume", tmp_path / "folder"], "is not a run directory: it holds no run.json"),

@@ -68,7 +68,7 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh
 def live(steps):
     return jax.lax.fori_loop(0, steps, lambda _, x: jnp.sin(x) + 1, jnp.ones(32))
 
-program = on_mesh(lambda x: Layout(2).spread(live)(x), make_mesh(2))
+program = on_mesh(lambda x: Layout(2).sharded_vmap(live)(x), make_mesh(2))
 jax.block_until_ready(program(jnp.array([1, 40_000_000])))
 """
 _IMPATIENT = "--xla_cpu_collective_call_warn_stuck_timeout_seconds=1"

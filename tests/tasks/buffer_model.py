@@ -41,40 +41,44 @@ class BufferModel:
     def in_use(self, index):
         return index in self.entries and self.entries[index].in_use
 
-    def draw(self, wanted, ids, tickets):
+    def draw(self, wanted, ids, level_slots):
         free, known = self.free(), {entry.id for entry in self.entries.values()}
         enough = sum(e.score is not None for e in self.entries.values()) >= self.needed
         self.clock += int(sum(wanted))
-        kept = [t for t in tickets if t >= 0]
+        kept = [t for t in level_slots if t >= 0]
         assert len(kept) == len(set(kept)), "one entry for two slots"
         assert set(kept) <= set(free), "a level in use was drawn or overwritten"
         replays, fresh = [], []
-        for slot, ticket in enumerate(tickets):
+        for slot, level_slot in enumerate(level_slots):
             if not wanted[slot]:
-                assert ticket == -1
-            elif ticket >= 0 and ticket in self.entries and self.entries[ticket].id == ids[slot]:
-                assert self.entries[ticket].score is not None, "replayed but never evaluated"
+                assert level_slot == -1
+            elif (
+                level_slot >= 0
+                and level_slot in self.entries
+                and self.entries[level_slot].id == ids[slot]
+            ):
+                assert self.entries[level_slot].score is not None, "replayed but never evaluated"
                 assert enough, "replayed too early"
-                replays.append(ticket)
+                replays.append(level_slot)
             else:
-                assert ids[slot] not in known, "a known level has another ticket"
+                assert ids[slot] not in known, "a known level has another level_slot"
                 fresh.append(slot)
-        placed = [slot for slot in fresh if tickets[slot] >= 0]
+        placed = [slot for slot in fresh if level_slots[slot] >= 0]
         self.seen.update(
-            replayed=len(replays), placed=len(placed), no_ticket=len(fresh) - len(placed)
+            replayed=len(replays), placed=len(placed), no_slot=len(fresh) - len(placed)
         )
         room = len(free) - len(replays)
         assert len(placed) == min(room, len(fresh)), "not kept although an entry was free"
         lowest = sorted(self.worth(i) for i in free if i not in replays)[: len(placed)]
-        assert sorted(self.worth(tickets[slot]) for slot in placed) == lowest
+        assert sorted(self.worth(level_slots[slot]) for slot in placed) == lowest
         for index in replays:
             entry = self.entries[index]
             entry.in_use, entry.plays, entry.last = True, entry.plays + 1, self.clock
         for slot in placed:
-            self.entries[tickets[slot]] = Entry(ids[slot], last=self.clock)
+            self.entries[level_slots[slot]] = Entry(ids[slot], last=self.clock)
 
-    def report(self, tickets, scores, ended):
-        reported = {t: s for t, s, e in zip(tickets, scores, ended, strict=True) if e}
+    def report(self, level_slots, scores, ended):
+        reported = {t: s for t, s, e in zip(level_slots, scores, ended, strict=True) if e}
         for index, score in reported.items():
             if self.in_use(index):
                 self.entries[index].in_use = False

@@ -43,10 +43,10 @@ def lived(request):
     def live(key, state):
         def some(state, key):
             ended = jax.random.bernoulli(key, 0.6, (SLOTS,))
-            tasks, tickets, state = curriculum.draw(key, state, ended)
+            tasks, level_slots, state = curriculum.draw(key, state, ended)
             tasks = getattr(tasks, "task", tasks)  # one that came with a lifetime
-            state = curriculum.report(state, tickets, tasks["x"][:, 0], ended)
-            return state, (tasks, tickets, ended)
+            state = curriculum.report(state, level_slots, tasks["x"][:, 0], ended)
+            return state, (tasks, level_slots, ended)
 
         return jax.lax.scan(some, state, jax.random.split(key, 10))
 
@@ -61,18 +61,18 @@ def test_the_state_keeps_its_shapes(lived):
 
 def test_tasks_are_those_of_the_distribution(lived):
     """Every task, fresh or replayed, is whole: its vector belongs to its key."""
-    _, (_, (tasks, tickets, ended)), _ = lived
+    _, (_, (tasks, level_slots, ended)), _ = lived
     again = jax.vmap(jax.vmap(level))(tasks["key"])
     np.testing.assert_array_equal(tasks["x"], again["x"])
-    assert tickets.dtype == jnp.int32
-    assert tickets.shape == ended.shape == (10, SLOTS)
-    assert (np.array(tickets)[np.array(ended)] >= 0).all()
+    assert level_slots.dtype == jnp.int32
+    assert level_slots.shape == ended.shape == (10, SLOTS)
+    assert (np.array(level_slots)[np.array(ended)] >= 0).all()
 
 
 def test_the_same_key_draws_the_same(lived):
-    _, (_, (one, tickets, _)), (_, (two, others, _)) = lived
+    _, (_, (one, level_slots, _)), (_, (two, others, _)) = lived
     np.testing.assert_array_equal(one["x"], two["x"])
-    np.testing.assert_array_equal(tickets, others)
+    np.testing.assert_array_equal(level_slots, others)
 
 
 def test_uniform_tasks_have_the_distribution_of_the_tasks(key):

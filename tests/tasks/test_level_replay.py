@@ -51,25 +51,25 @@ class Slots:
         self.replay = replay
         self.state = replay.init(jax.random.key(0))
         self.model = BufferModel(CAPACITY, replay.config.needed)
-        self.tickets = np.full(SLOTS, -1, np.int32)
+        self.level_slots = np.full(SLOTS, -1, np.int32)
         self.round = 0
 
     def draw(self, wanted):
         wanted = np.array(wanted)
         self.round += 1
-        tasks, tickets, self.state = self.replay.draw(
+        tasks, level_slots, self.state = self.replay.draw(
             jax.random.key(self.round), self.state, jnp.asarray(wanted)
         )
         np.testing.assert_array_equal(tasks["vector"], np.repeat(tasks["id"][:, None], 3, 1))
-        self.model.draw(wanted, [int(x) for x in tasks["id"]], [int(t) for t in tickets])
+        self.model.draw(wanted, [int(x) for x in tasks["id"]], [int(t) for t in level_slots])
         self.model.check(self.state)
-        self.tickets = np.where(wanted, tickets, self.tickets)
+        self.level_slots = np.where(wanted, level_slots, self.level_slots)
 
     def report(self, scores, ended):
-        """`scores [C]`, by entry, so that a ticket that is told twice is told the same."""
-        scores = np.float32(scores)[self.tickets % CAPACITY]
-        self.state = self.replay.report(self.state, self.tickets, scores, np.array(ended))
-        self.model.report(self.tickets.tolist(), scores.tolist(), ended)
+        """`scores [C]`, by entry, so that a slot that is reported twice gets the same score."""
+        scores = np.float32(scores)[self.level_slots % CAPACITY]
+        self.state = self.replay.report(self.state, self.level_slots, scores, np.array(ended))
+        self.model.report(self.level_slots.tolist(), scores.tolist(), ended)
         self.model.check(self.state)
 
 
@@ -101,11 +101,11 @@ def test_a_long_life_has_seen_everything(replay):
         ended = rng.random(SLOTS) < 0.4
         slots.report(np.where(rng.random(CAPACITY) < 0.1, NAN, rng.normal(size=CAPACITY)), ended)
         slots.draw(ended)
-    assert slots.model.seen["no_ticket"] == 0  # whoever reports always finds an entry
+    assert slots.model.seen["no_slot"] == 0  # whoever reports always finds an entry
     assert all(slots.model.seen[x] > 5 for x in ("replayed", "placed", "dropped", "scored"))
     slots.draw([True] * SLOTS)
     slots.draw([True] * SLOTS)
-    assert slots.model.seen["no_ticket"] > 0
+    assert slots.model.seen["no_slot"] > 0
     slots.report(np.zeros(CAPACITY), [True] * SLOTS)
     slots.report(np.zeros(CAPACITY), [True] * SLOTS)
     assert slots.model.seen["ignored"] > 0
@@ -122,7 +122,7 @@ def test_the_model_sees_wrong_buffers():
         model(score=NAN).draw([True], [7], [0])
     with pytest.raises(AssertionError, match="two slots"):
         model().draw([True, True], [7, 7], [0, 0])
-    with pytest.raises(AssertionError, match="another ticket"):
+    with pytest.raises(AssertionError, match="another level_slot"):
         model().draw([True], [7], [1])
     with pytest.raises(AssertionError):  # entry 1 is empty, so entry 0 must not be overwritten
         model().draw([True], [8], [0])
@@ -206,17 +206,19 @@ def test_nothing_to_replay_has_no_chance():
 
 
 def drawn_entries(config, count):
-    """Tickets `[count, 2]` of draws from the same buffer by two slots; -1 for a fresh level."""
+    """Slots `[count, 2]` of draws from the same buffer by two slots; -1 for a fresh level."""
     curriculum, everyone = LevelReplay(config, TASKS), jnp.ones(2, bool)
 
     @jax.jit
     @jax.vmap
     def draw(key):
-        tasks, tickets, _ = curriculum.draw(key, hand_made(), everyone)
-        return tasks["id"], tickets
+        tasks, level_slots, _ = curriculum.draw(key, hand_made(), everyone)
+        return tasks["id"], level_slots
 
-    ids, tickets = map(np.array, draw(jax.random.split(jax.random.key(3), count)))
-    return np.where(ids == tickets, tickets, -1)  # level i has id i; a fresh one has random bits
+    ids, level_slots = map(np.array, draw(jax.random.split(jax.random.key(3), count)))
+    return np.where(
+        ids == level_slots, level_slots, -1
+    )  # level i has id i; a fresh one has random bits
 
 
 def chi_square(counts, chances):
@@ -268,8 +270,8 @@ def test_nothing_is_replayed_before_the_buffer_is_filled_enough():
     draw = jax.jit(LevelReplay(config, TASKS).draw)
     for evaluated, replays in [(3, False), (4, True)]:
         state = buffer(np.arange(8.0), range(8), np.arange(8) < evaluated)
-        _, tickets, state = draw(jax.random.key(0), state, jnp.array([True]))
-        assert bool(state.evaluated[tickets[0]]) == replays
+        _, level_slots, state = draw(jax.random.key(0), state, jnp.array([True]))
+        assert bool(state.evaluated[level_slots[0]]) == replays
 
 
 def test_a_snapshot_says_what_the_buffer_is():
@@ -302,5 +304,5 @@ def test_a_buffer_that_is_too_small_is_refused(key):
     replay = LevelReplay(LevelReplayConfig(4, minimum_fill=0.5), FixedTask(0.0))
     state = replay.init(key)
     jax.eval_shape(replay.draw, key, state, jnp.ones(2, bool))
-    with pytest.raises(ConfigError, match="capacity must be at least 5 for 3 slots"):
+    with pytest.raises(ConfigError, match="capacity must be at least 5 for 3 unrolls"):
         jax.eval_shape(replay.draw, key, state, jnp.ones(3, bool))

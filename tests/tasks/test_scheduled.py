@@ -18,9 +18,9 @@ def lifetimes(curriculum, steps, slots=SLOTS):
 
     def some(state, key):
         everyone = jnp.ones(slots, bool)
-        tasks, tickets, state = curriculum.draw(key, state, everyone)
+        tasks, level_slots, state = curriculum.draw(key, state, everyone)
         # No life ended: the steps are counted all the same.
-        state = curriculum.report(state, tickets, jnp.zeros(slots), ~everyone)
+        state = curriculum.report(state, level_slots, jnp.zeros(slots), ~everyone)
         return state, tasks.lifetime
 
     keys = jax.random.split(jax.random.key(1), steps)
@@ -61,7 +61,7 @@ def test_a_life_has_at_least_one_update():
 
 def test_scores_reach_the_curriculum_that_is_wrapped():
     class Told(Uniform):
-        def report(self, state, tickets, scores, ended):
+        def report(self, state, slots, scores, ended):
             return scores, ended
 
     outer = ScheduledLifetimes(Told(FixedTask(())), growing(1, 2, 3))

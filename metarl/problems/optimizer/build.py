@@ -9,30 +9,30 @@ import jax
 
 from metarl import optimizers
 from metarl.core.contracts import Curriculum, Estimator, Unroll
-from metarl.core.exams import Exam
 from metarl.core.keys import named
 from metarl.core.mesh import Layout
+from metarl.core.meta_loss import MetaLoss
 from metarl.core.types import Key, Theta
+from metarl.estimators.mean_estimator import MeanEstimator
 from metarl.estimators.noise_reuse_es import NoiseReuseES
 from metarl.estimators.pes import PES
-from metarl.estimators.several import Several
 from metarl.estimators.truncated_backprop import TruncatedBackprop
 from metarl.estimators.truncated_es import TruncatedES
 from metarl.evaluation.measures import TRAINING_LOSS
 from metarl.evaluation.report import Picture
 from metarl.evaluation.results import EnvironmentResult
 from metarl.inner.training import Score, Training
-from metarl.inner.training_exams import (
+from metarl.inner.training_meta_loss import (
     Reduce,
-    end_exam,
-    final_exam,
+    end_meta_loss,
+    final_meta_loss,
     fresh_loss,
     held_out_loss,
     last_loss,
-    least_loss,
     mean_loss,
-    parts_of_training,
-    window_exam,
+    min_loss,
+    training_truncation,
+    window_meta_loss,
 )
 from metarl.optimizers.kernel_choices import kernel_choices
 from metarl.optimizers.protocol import InnerOptimizer
@@ -53,7 +53,7 @@ from metarl.tasks.lifetimes import Lifetimes
 _REDUCE: Mapping[str, Reduce] = {
     "mean": mean_loss,
     "last": last_loss,
-    "least": least_loss,
+    "least": min_loss,
     "final": last_loss,  # of a whole training
 }
 _SCORES: Mapping[str, Callable[[TaskFamily], Score] | None] = {
@@ -135,13 +135,13 @@ def _scored_at_ends(config: TrainOptimizerConfig) -> bool:
     return config.method != "es" and config.meta_loss.reduce in ("last", "final")
 
 
-def _exam(family: TaskFamily, config: TrainOptimizerConfig) -> Exam:
+def _meta_loss(family: TaskFamily, config: TrainOptimizerConfig) -> MetaLoss:
     reduce, score = config.meta_loss.reduce, _score(family, config)
     if reduce == "final":
-        return final_exam(score)
+        return final_meta_loss(score)
     if score is not None and _scored_at_ends(config):
-        return end_exam(score)
-    return window_exam(_REDUCE[reduce])
+        return end_meta_loss(score)
+    return window_meta_loss(_REDUCE[reduce])
 
 
 def _meta(config: TrainOptimizerConfig, learners: list[Training], layout: Layout) -> MetaOptimizer:
@@ -156,14 +156,14 @@ def _meta(config: TrainOptimizerConfig, learners: list[Training], layout: Layout
     truncation = config.meta_loss.truncation
 
     def estimator(learner: Training, task: Lifetimes) -> Estimator:
-        exam, curriculum = _exam(learner.family, config), _curriculum(config, task)
-        parts = parts_of_training(learner, truncation, exam)
+        meta_loss, curriculum = _meta_loss(learner.family, config), _curriculum(config, task)
+        parts = training_truncation(learner, truncation, meta_loss)
         if config.method == "backprop":
             return TruncatedBackprop(config.backprop, parts, curriculum, layout)
         return _PAIRED[config.method](config.pairs, parts, curriculum, layout)
 
     found = tuple(map(estimator, learners, tasks))
-    together = found[0] if len(found) == 1 else Several(found)
+    together = found[0] if len(found) == 1 else MeanEstimator(found)
     return GradientMetaOptimizer(together, gradient_rule(config.outer))
 
 

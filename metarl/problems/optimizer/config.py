@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig
 from metarl.estimators.full_es import FullESConfig
-from metarl.estimators.paired_lives import PairedLivesConfig
 from metarl.estimators.truncated_backprop import TruncatedBackpropConfig
 from metarl.problems.config import LARGEST_SEED, LoopConfig, OuterConfig, check_distinct
 from metarl.problems.optimizer.architectures import ArchitectureConfig
@@ -122,7 +122,7 @@ class TrainOptimizerConfig:
     meta_loss: MetaLossConfig = field(default_factory=MetaLossConfig)
     method: Method = "pes"
     es: FullESConfig = field(default_factory=FullESConfig)
-    pairs: PairedLivesConfig = field(default_factory=PairedLivesConfig)
+    pairs: AntitheticTruncatedESConfig = field(default_factory=AntitheticTruncatedESConfig)
     backprop: TruncatedBackpropConfig = field(default_factory=TruncatedBackpropConfig)
     outer: OuterConfig = field(default_factory=OuterConfig)
     evaluation: OptimizerEvaluationConfig = field(default_factory=OptimizerEvaluationConfig)

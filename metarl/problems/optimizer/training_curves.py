@@ -137,7 +137,7 @@ def _compiled(
         def one(member: Array, task: Array, seed: Array) -> _Looks:
             return live(keys[task], jax.tree.map(lambda x: x[member], thetas), seed)
 
-        return layout.spread(one)(*map(jnp.asarray, numbers))
+        return layout.sharded_vmap(one)(*map(jnp.asarray, numbers))
 
     return on_mesh(train, make_mesh(layout.devices))
 

@@ -15,8 +15,8 @@ from metarl.core.keys import named
 from metarl.core.mesh import Layout
 from metarl.core.types import Array, PyTree, Theta
 from metarl.envs.protocol import Environment, EnvParams
-from metarl.estimators.lives import LivesState
 from metarl.estimators.truncated_backprop import TruncatedBackprop
+from metarl.estimators.truncated_unrolls import TruncatedUnrollState
 from metarl.evaluation.contenders import Contender, rule_contender
 from metarl.evaluation.report import Picture
 from metarl.inner.level_scoring import (
@@ -101,7 +101,7 @@ def _pictures(
 
 def _observe(curriculum: Curriculum, state: PyTree) -> dict[str, Any]:
     estimator_state = getattr(state, "estimator_state", ())
-    if not isinstance(estimator_state, LivesState):
+    if not isinstance(estimator_state, TruncatedUnrollState):
         return {}
     return observe(curriculum, estimator_state.curriculum)
 
@@ -114,7 +114,7 @@ def _meta_gradient(
         learner=meta_agent,
         length=config.backprop.truncation,
         lifetime=_lifetime,
-        exam=meta_agent.exam,
+        meta_loss=meta_agent.meta_loss,
     )
     replay = config.curriculum.kind == "replay"
     score = _score(config, meta_agent) if replay else None
@@ -126,7 +126,7 @@ def _curriculum(config: TrainUpdateRuleConfig, tasks: Lifetimes) -> Curriculum:
     if config.curriculum.kind == "uniform":
         return Uniform(tasks)
     replay = LevelReplay(config.curriculum.replay, tasks)
-    replay.check_slots(config.backprop.lives.lives)
+    replay.check_capacity(config.backprop.lives.lives)
     return replay
 
 

@@ -19,8 +19,8 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Task
 from metarl.tasks.curricula.priorities import PRIORITISATIONS, log_shares, mixed
 
-NO_TICKET = -1
-"""The ticket of a slot that wanted no task, or of a level for which no entry was free."""
+NO_SLOT = -1
+"""Slot of an unroll that needs no task, or of a level for which no buffer entry was free."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LevelReplayConfig:
 
     Attributes:
       capacity: C, levels kept.
-      replay_probability: chance that a slot gets a level of the buffer and not a fresh one.
+      replay_probability: probability that a new unroll replays a level of the buffer.
       prioritisation: how scores become weights, a name of `PRIORITISATIONS`.
       temperature: of the weights; the smaller, the more the best levels are preferred.
       staleness: share of replays that go by how long ago a level was last handed out.
@@ -86,7 +86,7 @@ class LevelReplay:
     """The curriculum of a buffer of levels.
 
     A level is fresh, then in use, then evaluated; from there it is replayed or overwritten. One in
-    use is neither, so no level is in two slots at once. A lifetime whose score is not finite says
+    use is neither, so no two unrolls share a level. A lifetime whose score is not finite says
     nothing: its level is no longer evaluated, and its entry is the next to be overwritten.
 
     Whoever trains on fresh levels too does what Jackson et al. did; to leave them out of the
@@ -100,16 +100,16 @@ class LevelReplay:
     config: LevelReplayConfig
     tasks: TaskDistribution
 
-    def check_slots(self, slots: int) -> None:
-        """Refuses a buffer that is too small for N slots beside `minimum_fill`.
+    def check_capacity(self, unrolls: int) -> None:
+        """Checks that the buffer has room for N unrolls beside `minimum_fill`.
 
         Raises:
-          ConfigError: it is.
+          ConfigError: the capacity is too small.
         """
         config = self.config
-        if slots + config.needed > config.capacity:
+        if unrolls + config.needed > config.capacity:
             raise ConfigError(
-                f"capacity must be at least {slots + config.needed} for {slots} slots and "
+                f"capacity must be at least {unrolls + config.needed} for {unrolls} unrolls and "
                 f"minimum_fill {config.minimum_fill}, got {config.capacity}."
             )
 
@@ -133,29 +133,29 @@ class LevelReplay:
         )
 
     def draw(self, key: Key, state: LevelBuffer, wanted: Array) -> tuple[Task, Array, LevelBuffer]:
-        """Replays a level or makes a fresh one for every slot that wants one.
+        """Draws a level for every new unroll: a replayed or a fresh one.
 
-        Replayed levels are drawn one after the other, without replacement, by `probabilities`; a
-        slot for which none is left gets a fresh level. A fresh level takes the entry that is free
-        and not evaluated, else the free one with the lowest score.
+        Replayed levels are drawn sequentially, without replacement, by `probabilities`; an unroll
+        for which none is left gets a fresh level. A fresh level takes an entry that is free and not
+        evaluated, else the free one with the lowest score.
 
         Args:
-          key: of the draw.
-          state: the buffer.
-          wanted: which slots begin a lifetime, booleans `[N]`.
+          key: PRNG key of the draw.
+          state: level buffer.
+          wanted: mask of the unrolls that start a lifetime, booleans `[N]`.
 
         Returns:
-          Tasks `[N, ...]`, tickets `[N]` (the entry in the buffer; `NO_TICKET` for a slot that
-          wanted none), and the buffer. If slots draw without ever reporting, entries run out: fresh
-          levels then are not kept and have `NO_TICKET` too.
+          Tasks `[N, ...]`; slots `[N]`, the index of each task in the buffer, `NO_SLOT` where
+          `wanted` is false; and the buffer. Draws without reports exhaust the entries: fresh levels
+          then are not kept and have `NO_SLOT` too.
 
         Raises:
-          ConfigError: the buffer is too small for N slots beside `minimum_fill`.
+          ConfigError: the buffer is too small for N unrolls beside `minimum_fill`.
         """
-        config, slots = self.config, wanted.shape[0]
-        self.check_slots(slots)
+        config, unrolls = self.config, wanted.shape[0]
+        self.check_capacity(unrolls)
         key_coins, key_levels, key_fresh = split_named(key, "coins", "levels", "fresh")
-        coins = jax.random.bernoulli(key_coins, config.replay_probability, (slots,))
+        coins = jax.random.bernoulli(key_coins, config.replay_probability, (unrolls,))
         enough = jnp.sum(state.evaluated) >= config.needed
         # The largest sums of log-probability and Gumbel noise are a draw without replacement.
         noise = jax.random.gumbel(key_levels, (config.capacity,))
@@ -164,7 +164,7 @@ class LevelReplay:
         worth_least = jnp.where(state.evaluated, -state.scores, jnp.inf)
         placed, is_placed = _best(jnp.where(blocked, -jnp.inf, worth_least), wanted & ~is_replay)
 
-        fresh = jax.vmap(self.tasks.sample)(jax.random.split(key_fresh, slots))
+        fresh = jax.vmap(self.tasks.sample)(jax.random.split(key_fresh, unrolls))
         kept = jax.tree.map(lambda x: jnp.take(x, replayed, axis=0, mode="clip"), state.levels)
         entries = jnp.where(is_replay, replayed, placed)
         clock = state.clock + jnp.sum(wanted, dtype=jnp.int32)
@@ -179,19 +179,17 @@ class LevelReplay:
             last_played=state.last_played.at[entries].set(clock, mode="drop"),
             clock=clock,
         )
-        tickets = jnp.where(is_replay | is_placed, entries, NO_TICKET)
-        return trees.where(is_replay, kept, fresh), tickets, state
+        slots = jnp.where(is_replay | is_placed, entries, NO_SLOT)
+        return trees.where(is_replay, kept, fresh), slots, state
 
-    def report(
-        self, state: LevelBuffer, tickets: Array, scores: Array, ended: Array
-    ) -> LevelBuffer:
+    def report(self, state: LevelBuffer, slots: Array, scores: Array, ended: Array) -> LevelBuffer:
         """Writes the scores `[N]` of the lifetimes that `ended`, and frees their levels.
 
         A score that is not finite leaves its level not evaluated. What is reported of an entry
         that is not in use is ignored.
         """
-        in_use = jnp.take(state.in_use, tickets, mode="clip") & (tickets >= 0)
-        entries = jnp.where(ended & in_use, tickets, self.config.capacity)
+        in_use = jnp.take(state.in_use, slots, mode="clip") & (slots >= 0)
+        entries = jnp.where(ended & in_use, slots, self.config.capacity)
         finite = jnp.isfinite(scores)
         written = jnp.where(finite, scores, 0.0).astype(state.scores.dtype)
         return state._replace(
@@ -235,10 +233,10 @@ class LevelReplay:
 
 
 def _best(priority: Array, wanted: Array) -> tuple[Array, Array]:
-    """Gives the r-th wanted slot the entry of r-th highest priority, never one at minus infinity.
+    """Assigns the r-th highest priority to the r-th wanted unroll, never one at minus infinity.
 
     Returns:
-      Entries `[N]`, C where a slot has none, and whether it has one `[N]`.
+      Entries `[N]`, C where an unroll has none, and whether it has one `[N]`.
     """
     highest, entries = jax.lax.top_k(priority, wanted.shape[0])
     turn = jnp.maximum(jnp.cumsum(wanted) - 1, 0)

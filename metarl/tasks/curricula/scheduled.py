@@ -52,17 +52,17 @@ class ScheduledLifetimes:
     ) -> tuple[TimedTask, Array, ScheduledState]:
         """Draws tasks as the curriculum does, and a lifetime of at least one update for each."""
         key_tasks, key_jitter = split_named(key, "tasks", "jitter")
-        tasks, tickets, inner = self.curriculum.draw(key_tasks, state.tasks, wanted)
+        tasks, slots, inner = self.curriculum.draw(key_tasks, state.tasks, wanted)
         noise = jax.random.uniform(key_jitter, wanted.shape, minval=-1.0, maxval=1.0)
         lifetimes = self.schedule(state.step) * jnp.exp(self.jitter * noise)
         lifetimes = jnp.maximum(jnp.round(lifetimes), 1.0).astype(jnp.int32)
-        return TimedTask(tasks, lifetimes), tickets, state._replace(tasks=inner)
+        return TimedTask(tasks, lifetimes), slots, state._replace(tasks=inner)
 
     def report(
-        self, state: ScheduledState, tickets: Array, scores: Array, ended: Array
+        self, state: ScheduledState, slots: Array, scores: Array, ended: Array
     ) -> ScheduledState:
         """Counts the outer step, and passes the scores on."""
-        tasks = self.curriculum.report(state.tasks, tickets, scores, ended)
+        tasks = self.curriculum.report(state.tasks, slots, scores, ended)
         return ScheduledState(state.step + 1, tasks)
 
 

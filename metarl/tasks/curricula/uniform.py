@@ -25,12 +25,12 @@ class Uniform:
         return ()
 
     def draw(self, key: Key, state: tuple[()], wanted: Array) -> tuple[Task, Array, tuple[()]]:
-        """Draws a task for every slot `[N]`; the ticket of a slot is its number."""
-        slots = wanted.shape[0]
-        tasks = jax.vmap(self.tasks.sample)(jax.random.split(key, slots))
-        return tasks, jnp.arange(slots, dtype=jnp.int32), state
+        """Draws a task for every unroll `[N]`; slot i belongs to unroll i."""
+        unrolls = wanted.shape[0]
+        tasks = jax.vmap(self.tasks.sample)(jax.random.split(key, unrolls))
+        return tasks, jnp.arange(unrolls, dtype=jnp.int32), state
 
-    def report(self, state: tuple[()], tickets: Array, scores: Array, ended: Array) -> tuple[()]:
+    def report(self, state: tuple[()], slots: Array, scores: Array, ended: Array) -> tuple[()]:
         """Takes no notice."""
-        del tickets, scores, ended
+        del slots, scores, ended
         return state

@@ -13,11 +13,11 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig
 from metarl.estimators.full_es import FullES, FullESConfig
+from metarl.estimators.mean_estimator import MeanEstimator
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import PairedLivesConfig
 from metarl.estimators.pes import PES
-from metarl.estimators.several import Several
 from metarl.estimators.truncated_backprop import TruncatedBackprop, TruncatedBackpropConfig
 from metarl.estimators.truncated_es import TruncatedES
 from metarl.evaluation.results import load_results
@@ -157,7 +157,7 @@ def test_several_families_have_lives_of_their_own():
     families = (FAMILY, "quadratic?dimension=3")
     config = replace(TINY, tasks=replace(TINY.tasks, families=families))
     problem = optimizer_problem(config, Layout(1))
-    assert isinstance(problem.meta.estimator, Several)
+    assert isinstance(problem.meta.estimator, MeanEstimator)
     state = jax.eval_shape(problem.meta.init, jax.random.key(0), problem.init(jax.random.key(0)))
     _, log = jax.eval_shape(problem.meta.step, jax.random.key(0), state)
     assert log.losses.shape == (config.lifetimes,) == (16,)
@@ -197,7 +197,7 @@ def test_it_learns(method, reduce, data):
         tasks=TrainingTasksConfig(
             families=("quadratic?dimension=2&condition=1&curvature=1",), lifetime=(8, 8)
         ),
-        pairs=PairedLivesConfig(lives=8, sigma=0.1),
+        pairs=AntitheticTruncatedESConfig(lives=8, sigma=0.1),
         outer=OuterConfig(generations=60, learning_rate=0.1),
         loop=LoopConfig(look_every=60, checkpoint_every=60),
     )

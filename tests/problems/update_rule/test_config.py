@@ -77,7 +77,7 @@ SMALL_BUFFER = {"kind": "replay", "replay": LevelReplayConfig(capacity=1, minimu
             ConfigError,
             "needs an oracle of optimal returns, and grid/rand_tiny has none",
         ),
-        ({"curriculum": SMALL_BUFFER}, ConfigError, "capacity must be at least 2 for 2 slots"),
+        ({"curriculum": SMALL_BUFFER}, ConfigError, "capacity must be at least 2 for 2 unrolls"),
         ({"outer": {"strategy": "SNES"}}, ConfigError, r"on a gradient.*'SNES'.*adam"),
         ({"loop": {"devices": 3}}, ConfigError, "loop.devices=3, but this machine shows 2"),
         (

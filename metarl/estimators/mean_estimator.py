@@ -1,4 +1,4 @@
-"""Several estimators at once: one meta-loss that is the mean of theirs."""
+"""Mean of several estimators: one meta-loss that averages those of several task distributions."""
 
 from dataclasses import dataclass
 
@@ -11,45 +11,45 @@ from metarl.core.types import Key, PyTree, Theta
 
 
 @dataclass(frozen=True)
-class Several:
-    """The mean of the estimates of several estimators, each with lives of its own.
+class MeanEstimator:
+    """Averages the estimates of several estimators, each with its own unrolls.
 
-    So that one theta learns on tasks of several shapes, which cannot lie side by side in one array.
-    Their losses must be on scales that compare.
+    Meta-trains one theta on tasks of different shapes, which cannot be stacked in one array. The
+    losses of the estimators must be on comparable scales.
 
     Attributes:
-      estimators: at least one, all with the same number of losses.
+      estimators: one or more estimators, all with the same number of losses.
     """
 
     estimators: tuple[Estimator, ...]
 
     def __post_init__(self) -> None:
         if not self.estimators:
-            raise ConfigError("Several estimators need at least one.")
+            raise ConfigError("MeanEstimator needs at least one estimator.")
 
     def init(self, key: Key, theta: Theta) -> tuple[PyTree, ...]:
-        """The state of each."""
+        """Returns the states of all estimators."""
         keys = jax.random.split(key, len(self.estimators))
         return tuple(one.init(k, theta) for one, k in zip(self.estimators, keys, strict=True))
 
     def estimate(
         self, key: Key, theta: Theta, state: tuple[PyTree, ...]
     ) -> tuple[Estimate, tuple[PyTree, ...]]:
-        """Asks each in turn. An estimate that is not finite makes the mean so too.
+        """Averages the gradients; the mean is not finite if one gradient is not finite.
 
-        Losses are those of all, one after the other; unroll losses have a row for each, `[U, P]`.
+        Losses of all estimators are concatenated; unroll losses have a row for each, `[U, P]`.
         """
         keys = jax.random.split(key, len(self.estimators))
-        found = [
+        results = [
             one.estimate(k, theta, entry)
             for one, k, entry in zip(self.estimators, keys, state, strict=True)
         ]
-        estimates = [estimate for estimate, _ in found]
+        estimates = [estimate for estimate, _ in results]
         gradient = jax.tree.map(
             lambda *x: sum(x) / len(x), *(estimate.gradient for estimate in estimates)
         )
         summaries = [estimate.summary or {} for estimate in estimates]
-        together = Estimate(
+        combined = Estimate(
             gradient,
             losses=jnp.concatenate([estimate.losses for estimate in estimates]),
             diverged=jnp.sum(jnp.stack([estimate.diverged for estimate in estimates])),
@@ -59,4 +59,4 @@ class Several:
                 for name in summaries[0]
             },
         )
-        return together, tuple(entry for _, entry in found)
+        return combined, tuple(entry for _, entry in results)

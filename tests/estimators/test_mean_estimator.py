@@ -1,4 +1,4 @@
-"""Several estimators as one."""
+"""Mean of several estimators."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from metarl.core.contracts import Estimate
 from metarl.core.errors import ConfigError
-from metarl.estimators.several import Several
+from metarl.estimators.mean_estimator import MeanEstimator
 
 
 class _Linear:
@@ -23,15 +23,15 @@ class _Linear:
         losses = jnp.array([self.slope, jnp.sum(theta)])
         noise = {"drawn": jax.random.uniform(key, (1,))}
         gradient = jnp.full_like(theta, self.slope)
-        told = Estimate(gradient, losses, jnp.int32(1), losses[None], noise)
-        return told, {**state, "calls": state["calls"] + 1}
+        estimate = Estimate(gradient, losses, jnp.int32(1), losses[None], noise)
+        return estimate, {**state, "calls": state["calls"] + 1}
 
 
 def test_the_mean_of_gradients_and_all_losses(key):
-    several = Several((_Linear(1.0), _Linear(4.0), _Linear(10.0)))
+    estimator = MeanEstimator((_Linear(1.0), _Linear(4.0), _Linear(10.0)))
     theta = jnp.array([1.0, 2.0])
-    state = several.init(key, theta)
-    estimate, state = several.estimate(key, theta, state)
+    state = estimator.init(key, theta)
+    estimate, state = estimator.estimate(key, theta, state)
     np.testing.assert_array_equal(estimate.gradient, [5.0, 5.0])
     np.testing.assert_array_equal(estimate.losses, [1, 3, 4, 3, 10, 3])
     np.testing.assert_array_equal(estimate.unroll_losses, [[1, 3], [4, 3], [10, 3]])
@@ -44,4 +44,4 @@ def test_the_mean_of_gradients_and_all_losses(key):
 
 def test_none_is_refused():
     with pytest.raises(ConfigError, match="at least one"):
-        Several(())
+        MeanEstimator(())

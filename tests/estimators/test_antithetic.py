@@ -1,4 +1,4 @@
-"""How pairs are lived: who shares what, when lives end, what divergence does, what it costs."""
+"""Antithetic truncated ES: what pairs share, resets of unrolls, divergence, and memory."""
 
 import jax
 import jax.numpy as jnp
@@ -7,58 +7,58 @@ import pytest
 
 from metarl.core.contracts import Truncation
 from metarl.core.errors import ConfigError
-from metarl.core.exams import exam_of
 from metarl.core.mesh import Layout, make_mesh, on_mesh
+from metarl.core.meta_loss import meta_loss_from_logs
+from metarl.estimators.antithetic import AntitheticPair, AntitheticTruncatedESConfig
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import Pair, PairedLivesConfig
 from metarl.estimators.perturbations import perturbation
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
 from metarl.tasks.curricula import Uniform
 
-from .paired_toys import ESTIMATORS, LogRate, Noisy, Recorder, Slope, last, make
+from .antithetic_toys import ESTIMATORS, LogRate, Noisy, Recorder, Slope, last, make
 
 THETA = {"rate": jnp.array([0.1, 0.2]), "bias": jnp.float32(0.5)}
 
 
-def lived(estimator, theta, parts, devices=1):
-    """Some outer steps at one theta, in one program: estimates `[parts, ...]`, states `[...]`."""
+def run_windows(estimator, theta, windows, devices=1):
+    """Some outer steps at one theta, in one program: estimates `[windows, ...]`, states `[...]`."""
 
-    def live(key):
-        key_init, key_parts = jax.random.split(key)
+    def run(key):
+        key_init, key_windows = jax.random.split(key)
 
-        def part(state, key):
+        def window(state, key):
             found, state = estimator.estimate(key, theta, state)
             return state, (found, state)
 
         state = estimator.init(key_init, theta)
-        return jax.lax.scan(part, state, jax.random.split(key_parts, parts))[1]
+        return jax.lax.scan(window, state, jax.random.split(key_windows, windows))[1]
 
-    return jax.device_get(on_mesh(live, make_mesh(devices))(jax.random.key(3)))
+    return jax.device_get(on_mesh(run, make_mesh(devices))(jax.random.key(3)))
 
 
 def noisy(kind, layout=None):
-    """Five lives of two pairs that end after three parts."""
+    """Five unrolls of two pairs each that finish after three windows."""
     return make(kind, Noisy(), 2, 5, layout=layout, lives=5, pairs=2, sigma=0.1)
 
 
 @jax.jit
 def noise_of(keys, number):
-    """Perturbation `number` of the pairs of all lives, from their keys `[N, M]`."""
+    """Perturbation `number` of the pairs of all unrolls, from their keys `[N, M]`."""
     return jax.vmap(jax.vmap(lambda key: perturbation(key, THETA, number)))(keys)
 
 
 @pytest.fixture(scope="module")
 def plain():
-    """Four parts of two estimators; those of PES are laid over two devices and chunks."""
+    """Four windows of two estimators; PES runs on two devices and in chunks."""
     return {
-        PES: lived(noisy(PES, Layout(2, chunk=5)), THETA, 4, devices=2),
-        NoiseReuseES: lived(noisy(NoiseReuseES), THETA, 4),
+        PES: run_windows(noisy(PES, Layout(2, chunk=5)), THETA, 4, devices=2),
+        NoiseReuseES: run_windows(noisy(NoiseReuseES), THETA, 4),
     }
 
 
-def test_first_parts_agree_whatever_the_layout(plain):
-    """All that differs between the two is what happened before, and rounding."""
+def test_first_windows_agree_whatever_the_layout(plain):
+    """The two estimators differ only in earlier windows, and by rounding."""
     one, other = (jax.tree.map(lambda x: x[0], plain[kind][0]) for kind in (PES, NoiseReuseES))
     # Some ten roundings of losses of size ten.
     np.testing.assert_allclose(one.unroll_losses, other.unroll_losses, rtol=1e-5, atol=1e-5)
@@ -70,7 +70,7 @@ def test_first_parts_agree_whatever_the_layout(plain):
 
 
 @pytest.mark.parametrize("kind", [PES, NoiseReuseES])
-def test_what_people_want_to_see_is_told_of_every_member(plain, kind):
+def test_losses_and_summaries_have_an_entry_for_each_member(plain, kind):
     found, _ = plain[kind]
     assert found.losses.shape == (4, 20)
     assert found.unroll_losses.shape == found.summary["first"].shape == (4, 1, 20)
@@ -79,16 +79,16 @@ def test_what_people_want_to_see_is_told_of_every_member(plain, kind):
 
 
 @pytest.mark.parametrize("kind", [PES, NoiseReuseES])
-def test_lives_end_at_the_first_end_of_a_part_after_their_lifetime(plain, kind):
+def test_unrolls_finish_at_the_first_window_end_after_their_lifetime(plain, kind):
     _, states = plain[kind]
-    # Parts of 2 steps, lifetime 5: over at age 6, and begun anew.
+    # Windows of 2 steps, lifetime 5: finished at age 6, then reset.
     np.testing.assert_array_equal(states.lives.age, np.array([[2, 4, 0, 2]]).T.repeat(5, axis=1))
     np.testing.assert_array_equal(states.lives.task[1], [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(states.lives.task[2], [6, 7, 8, 9, 10])
 
 
-def test_only_noise_tells_the_pairs_of_a_life_apart():
-    """The loss shows task and key and nothing else: equal within a life, no two lives alike."""
+def test_pairs_of_an_unroll_differ_only_in_noise():
+    """The loss depends only on task and key: equal within an unroll, different between unrolls."""
 
     class Shown:
         def init(self, key, theta, task):
@@ -98,7 +98,7 @@ def test_only_noise_tells_the_pairs_of_a_life_apart():
             return state, state + jax.random.uniform(key) + task
 
     found, state = jax.tree.map(
-        lambda x: x[0], lived(make(PES, Shown(), 2, 5, lives=3, pairs=2), THETA, 1)
+        lambda x: x[0], run_windows(make(PES, Shown(), 2, 5, lives=3, pairs=2), THETA, 1)
     )
     losses = found.losses.reshape(3, 4)
     np.testing.assert_array_equal(losses, losses[:, :1].repeat(4, axis=1))
@@ -108,7 +108,7 @@ def test_only_noise_tells_the_pairs_of_a_life_apart():
     assert len(np.unique(noise)) == 12
 
 
-def test_lives_begin_under_the_thetas_of_their_members(key):
+def test_learners_start_under_the_thetas_of_their_members(key):
     found = make(PES, Noisy(start=1.0), 2, 5, lives=3, pairs=2, sigma=0.1)
     state = jax.jit(lambda key: found.init(key, THETA))(key)
     pairs = state.lives.state
@@ -121,13 +121,13 @@ def test_lives_begin_under_the_thetas_of_their_members(key):
     assert len(np.unique(np.round(middle, 4))) == 3
 
 
-def test_noise_is_remade_from_keys_and_summed(plain):
-    """What PES keeps is the sum of the noise of the parts so far; the others keep none."""
+def test_noise_is_recomputed_from_keys_and_accumulated(plain):
+    """PES accumulates the noise of all windows so far; the others accumulate none."""
     _, states = plain[PES]
-    keys = states.lives.state.noise[1]  # after two parts
+    keys = states.lives.state.noise[1]  # after two windows
     drawn = sum(noise_of(keys, number)["rate"] for number in range(2))
     np.testing.assert_allclose(states.lives.state.accumulated["rate"][1], drawn, atol=1e-6)
-    np.testing.assert_array_equal(states.lives.state.accumulated["rate"][2], 0)  # new lives
+    np.testing.assert_array_equal(states.lives.state.accumulated["rate"][2], 0)  # new unrolls
     assert plain[NoiseReuseES][1].lives.state.accumulated == ()
 
 
@@ -145,21 +145,21 @@ class Fragile:
         return state, state * (theta["rate"][0] + theta["bias"])
 
 
-def test_a_diverged_pair_gives_nothing_and_differences_are_cut():
+def test_diverged_pairs_have_zero_gradient_and_differences_are_clipped():
     """On task 2 every member diverges, on task 4 those with the larger rate, on task 5 few.
 
-    A life goes on while one of its pairs is healthy. Differences count up to that of one sigma.
+    An unroll continues while one of its pairs is healthy. Differences are clipped at one sigma's.
     """
     rate, pairs = THETA["rate"][0], 16
     limits = jnp.full(100, jnp.inf).at[jnp.array([2, 4, 5])].set([-jnp.inf, rate, rate + 0.005])
     scored = {"score": lambda key, theta, task, state: task}
     found = make(PES, Fragile(limits), 1, 9, lives=5, pairs=pairs, clip=0.02, **scored)
-    estimate, state = jax.tree.map(lambda x: x[0], lived(found, THETA, 1))
+    estimate, state = jax.tree.map(lambda x: x[0], run_windows(found, THETA, 1))
     assert np.isfinite(estimate.losses).all()
     np.testing.assert_array_equal(state.lives.task, [1, 6, 3, 7, 5])
     np.testing.assert_array_equal(state.lives.age, [1, 0, 1, 0, 1])
     np.testing.assert_array_equal(np.isnan(state.curriculum["scores"]).nonzero()[0], [2, 4])
-    # Lives 1, 3 and 5 are left, the last without the pairs that moved a rate by half a sigma.
+    # Unrolls 1, 3 and 5 remain, the last without the pairs that moved a rate by half a sigma.
     noise = jax.tree.map(lambda x: np.float64(x[::2]), noise_of(state.lives.state.noise, 0))
     first = noise["rate"][..., 0]
     healthy = (np.abs(first) <= 0.5) | (np.arange(3)[:, None] < 2)
@@ -182,17 +182,17 @@ def test_low_precision_theta_has_a_gradient_in_float32():
     theta = jnp.zeros(4, jnp.bfloat16)
     found = make(PES, Slope(jnp.ones(4, jnp.bfloat16)), 1, 3, sigma=1.0)
 
-    def part(key):
+    def window(key):
         return found.estimate(key, theta, found.init(key, theta))
 
-    estimate, state = jax.eval_shape(part, jax.random.key(0))
+    estimate, state = jax.eval_shape(window, jax.random.key(0))
     assert estimate.gradient.dtype == jnp.float32
     assert state.lives.state.accumulated.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_memory_of_the_state(kind):
-    """Per pair one or two states and, for PES, one theta; nothing knows the lifetime."""
+    """One or two states per pair and, for PES, one theta; independent of the lifetime."""
     theta = {"w": jnp.zeros((7, 3))}
 
     class Plain:
@@ -211,8 +211,8 @@ def test_memory_of_the_state(kind):
     assert size(10) == size(10**6) == expected[kind]
 
 
-def test_memory_of_a_part_does_not_grow_with_its_length():
-    """As it does under backpropagation, which remembers every state; as compiled."""
+def test_memory_of_a_window_does_not_grow_with_its_length():
+    """Compiled memory; under backpropagation it grows, since every state is stored."""
 
     class Wide:
         def init(self, key, theta, task):
@@ -223,8 +223,10 @@ def test_memory_of_a_part_does_not_grow_with_its_length():
             return state, jnp.mean(state)
 
     def used(length):
-        truncation = Truncation(Wide(), length, lambda task: jnp.int32(99), exam_of(last))
-        found = PES(PairedLivesConfig(lives=4), truncation, Recorder())
+        truncation = Truncation(
+            Wide(), length, lambda task: jnp.int32(99), meta_loss_from_logs(last)
+        )
+        found = PES(AntitheticTruncatedESConfig(lives=4), truncation, Recorder())
         theta = jnp.float32(0.9)
         state = jax.eval_shape(lambda key: found.init(key, theta), jax.random.key(0))
         program = jax.jit(lambda key, state: found.estimate(key, theta, state)[0].gradient)
@@ -235,7 +237,7 @@ def test_memory_of_a_part_does_not_grow_with_its_length():
     assert used(64) < 1.2 * used(8)
 
 
-def test_the_curriculum_hears_of_every_outer_step(plain):
+def test_the_curriculum_gets_a_report_at_every_outer_step(plain):
     np.testing.assert_array_equal(plain[PES][1].curriculum["calls"], [1, 2, 3, 4])
 
 
@@ -253,7 +255,7 @@ def test_first_ends_are_spread():
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ({"lives": 0}, "lives must be positive"),
         ({"pairs": 0}, "pairs must be positive"),
@@ -263,9 +265,9 @@ def test_first_ends_are_spread():
         ({"score_chunk": 0}, "score_chunk must be positive"),
     ],
 )
-def test_bad_settings_are_refused(bad, said):
-    with pytest.raises(ConfigError, match=said):
-        PairedLivesConfig(**bad)
+def test_bad_settings_are_refused(bad, message):
+    with pytest.raises(ConfigError, match=message):
+        AntitheticTruncatedESConfig(**bad)
 
 
 def test_theta_that_cannot_be_perturbed_is_refused(key):
@@ -276,5 +278,5 @@ def test_theta_that_cannot_be_perturbed_is_refused(key):
 def test_the_score_is_of_the_positive_member_of_the_first_pair(key):
     """Of states `[pairs, 2]` that are all different; no program is compiled for it."""
     found = make(PES, Slope(jnp.ones(1)), 1, 1, pairs=3)
-    pairs = Pair(key, (), {"x": np.arange(6).reshape(3, 2)})
-    assert found._nursery.shown(pairs) == {"x": 0}
+    pairs = AntitheticPair(key, (), {"x": np.arange(6).reshape(3, 2)})
+    assert found._unroll_batch.scored_state(pairs) == {"x": 0}

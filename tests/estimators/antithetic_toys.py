@@ -1,4 +1,4 @@
-"""Learners whose paired estimates are known in closed form, and the estimators that they try."""
+"""Learners with closed-form antithetic estimates, and the estimators that they test."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarl.core.contracts import Truncation
-from metarl.core.exams import exam_of
 from metarl.core.mesh import Layout
+from metarl.core.meta_loss import meta_loss_from_logs
+from metarl.estimators.antithetic import AntitheticTruncatedESConfig
 from metarl.estimators.noise_reuse_es import NoiseReuseES
-from metarl.estimators.paired_lives import PairedLivesConfig
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
 
@@ -20,7 +20,7 @@ ESTIMATORS = (TruncatedES, PES, NoiseReuseES)
 
 @dataclass(frozen=True)
 class Recorder:
-    """Hands out tasks `1, 2, 3, ...` in order and remembers what it was told."""
+    """Draws tasks `1, 2, 3, ...` in order and records all reports."""
 
     def init(self, key):
         return {"next": jnp.float32(1), "calls": jnp.int32(0), "scores": jnp.full((100,), jnp.inf)}
@@ -29,8 +29,8 @@ class Recorder:
         number = state["next"] + jnp.cumsum(wanted) - wanted
         return number, jnp.int32(number), {**state, "next": state["next"] + jnp.sum(wanted)}
 
-    def report(self, state, tickets, scores, ended):
-        place = jnp.where(ended, tickets, 100)
+    def report(self, state, slots, scores, ended):
+        place = jnp.where(ended, slots, 100)
         scores = state["scores"].at[place].set(scores, mode="drop")
         return {**state, "calls": state["calls"] + 1, "scores": scores}
 
@@ -81,25 +81,25 @@ def last(logs):
 def make(
     kind, learner, length, lifetime, curriculum=None, layout=None, loss=jnp.mean, score=None, **more
 ):
-    """An estimator whose lives are not staggered."""
-    exam = exam_of(loss, lambda logs: {"first": logs[0]})
-    truncation = Truncation(learner, length, lambda task: jnp.int32(lifetime), exam)
-    config = PairedLivesConfig(**{"stagger": False, **more})
+    """An estimator whose unrolls are not staggered."""
+    meta_loss = meta_loss_from_logs(loss, lambda logs: {"first": logs[0]})
+    truncation = Truncation(learner, length, lambda task: jnp.int32(lifetime), meta_loss)
+    config = AntitheticTruncatedESConfig(**{"stagger": False, **more})
     return kind(config, truncation, curriculum or Recorder(), layout or Layout(), score)
 
 
-def whole_lives(estimator, theta, parts, count, seed=0):
-    """Gradients of every part of independent lives, `[count, parts, ...]` in float64."""
+def full_unrolls(estimator, theta, windows, count, seed=0):
+    """Gradients of every window of independent unrolls, `[count, windows, ...]` in float64."""
 
-    def live(key):
-        key_init, key_parts = jax.random.split(key)
+    def run(key):
+        key_init, key_windows = jax.random.split(key)
 
-        def part(state, key):
+        def window(state, key):
             found, state = estimator.estimate(key, theta, state)
             return state, found.gradient
 
         state = estimator.init(key_init, theta)
-        return jax.lax.scan(part, state, jax.random.split(key_parts, parts))[1]
+        return jax.lax.scan(window, state, jax.random.split(key_windows, windows))[1]
 
     keys = jax.random.split(jax.random.key(seed), count)
-    return np.asarray(jax.jit(jax.vmap(live))(keys), np.float64)
+    return np.asarray(jax.jit(jax.vmap(run))(keys), np.float64)

@@ -8,12 +8,12 @@ from metarl.estimators.noise_reuse_es import NoiseReuseES
 from metarl.estimators.pes import PES
 from metarl.estimators.truncated_es import TruncatedES
 
-from .paired_toys import ESTIMATORS, LogRate, Slope, make, whole_lives
+from .antithetic_toys import ESTIMATORS, LogRate, Slope, full_unrolls, make
 from .standard_errors import assert_mean, assert_variance, z_scores
 
-K, PARTS, SIGMA = 2, 4, 0.3
+K, WINDOWS, SIGMA = 2, 4, 0.3
 THETA = float(np.log(0.3))
-SLOPE, LINEAR_PARTS = np.array([0.6, 0.0, -0.8, 0.5]), 6
+SLOPE, LINEAR_WINDOWS = np.array([0.6, 0.0, -0.8, 0.5]), 6
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 
@@ -34,20 +34,20 @@ def survival(steps):
 
 
 def expected(kind):
-    """Mean estimate of every part `[PARTS]`.
+    """Mean estimate of every window `[WINDOWS]`.
 
-    The loss of part w is `x_w^2 / 2 * mean_k S_k`, where `S_k = (1 - e^t)^(2k)` under the draw of
-    this part, and `x_w^2` is a product of S_K under the draws of the parts before it.
+    The loss of window w is `x_w^2 / 2 * mean_k S_k`, where `S_k = (1 - e^t)^(2k)` under the draw of
+    this window, and `x_w^2` is a product of S_K under the draws of the windows before it.
     """
     whole, whole_slope = survival(K)
     inside, inside_slope = np.mean([survival(k) for k in range(1, K + 1)], axis=0)
-    before = np.arange(PARTS)
+    before = np.arange(WINDOWS)
     if kind is TruncatedES:
         return 0.5 * whole**before * inside_slope
     if kind is PES:
         earlier = before * whole ** np.maximum(before - 1, 0) * whole_slope
         return 0.5 * (whole**before * inside_slope + earlier * inside)
-    # One draw for the life: ordinary evolution strategies on every part.
+    # One draw for the unroll: ordinary evolution strategies on every window.
     return np.array(
         [0.5 * np.mean([survival(w * K + k)[1] for k in range(1, K + 1)]) for w in before]
     )
@@ -55,12 +55,12 @@ def expected(kind):
 
 @pytest.fixture(scope="module")
 def descents():
-    """Estimates `[R, PARTS]` of 64 lives each, of every kind."""
+    """Estimates `[R, WINDOWS]` of 64 unrolls each, by estimator."""
     return {
-        kind: whole_lives(
-            make(kind, LogRate(), K, K * PARTS, lives=64, sigma=SIGMA),
+        kind: full_unrolls(
+            make(kind, LogRate(), K, K * WINDOWS, lives=64, sigma=SIGMA),
             jnp.float32(THETA),
-            PARTS,
+            WINDOWS,
             1000,
         )
         for kind in ESTIMATORS
@@ -68,46 +68,46 @@ def descents():
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_means_of_every_part_and_of_the_life(descents, kind):
+def test_means_of_every_window_and_of_the_unroll(descents, kind):
     assert_mean(descents[kind], expected(kind))
     assert_mean(descents[kind].sum(axis=1), expected(kind).sum())
 
 
-def test_pes_is_unbiased_for_the_total_loss_of_a_life_and_truncated_es_is_not(descents):
-    """`E sum_w L_w` with noise drawn anew in every part, differentiated by finite differences."""
+def test_pes_is_unbiased_for_the_total_loss_of_an_unroll_and_truncated_es_is_not(descents):
+    """`E sum_w L_w` with noise resampled in every window, differentiated by finite differences."""
 
     def total(theta):
         moment = [
             WEIGHTS @ (1 - np.exp(theta + SIGMA * NODES)) ** (2 * k) / np.sqrt(2 * np.pi)
             for k in range(1, K + 1)
         ]
-        return sum(0.5 * moment[-1] ** w * np.mean(moment) for w in range(PARTS))
+        return sum(0.5 * moment[-1] ** w * np.mean(moment) for w in range(WINDOWS))
 
     step = 1e-5
     exact = (total(THETA + step) - total(THETA - step)) / (2 * step)
     assert abs(z_scores(descents[PES].sum(axis=1), exact)) < 4
-    # The power of this test: what has no memory is far off, and smaller in size.
+    # The power of this test: an estimate without accumulated noise is far off, and smaller.
     assert z_scores(descents[TruncatedES].sum(axis=1), exact) > 20
-    # Noise reuse is unbiased for a smoothing of its own, which at this large sigma shows.
+    # Noise reuse is unbiased for another smoothing, which differs at this large sigma.
     assert abs(z_scores(descents[NoiseReuseES].sum(axis=1), exact)) > 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_variance_on_a_linear_loss(kind):
-    """Of one pair in part w: `w |c|^2 + c_i^2` for PES, `|c|^2 + c_i^2` for the others.
+    """Variance of one pair in window w: `w |c|^2 + c_i^2` for PES, `|c|^2 + c_i^2` for the others.
 
-    And of a whole life: see `PES`.
+    For a full unroll, see `PES`.
     """
-    found = make(kind, Slope(jnp.float32(SLOPE)), 1, LINEAR_PARTS, lives=1, sigma=0.5)
-    samples = whole_lives(found, jnp.zeros(4), LINEAR_PARTS, 20_000)
-    square, parts = SLOPE @ SLOPE, np.arange(1, LINEAR_PARTS + 1)[:, None]
+    found = make(kind, Slope(jnp.float32(SLOPE)), 1, LINEAR_WINDOWS, lives=1, sigma=0.5)
+    samples = full_unrolls(found, jnp.zeros(4), LINEAR_WINDOWS, 20_000)
+    square, windows = SLOPE @ SLOPE, np.arange(1, LINEAR_WINDOWS + 1)[:, None]
     assert_mean(samples, SLOPE)
-    growth = parts if kind is PES else np.ones_like(parts)
+    growth = windows if kind is PES else np.ones_like(windows)
     assert_variance(samples, growth * square + SLOPE**2)
     total = {
-        TruncatedES: LINEAR_PARTS * (square + SLOPE**2),
-        PES: LINEAR_PARTS * (LINEAR_PARTS + 1) / 2 * square + LINEAR_PARTS * SLOPE**2,
-        NoiseReuseES: LINEAR_PARTS**2 * (square + SLOPE**2),
+        TruncatedES: LINEAR_WINDOWS * (square + SLOPE**2),
+        PES: LINEAR_WINDOWS * (LINEAR_WINDOWS + 1) / 2 * square + LINEAR_WINDOWS * SLOPE**2,
+        NoiseReuseES: LINEAR_WINDOWS**2 * (square + SLOPE**2),
     }
     assert_variance(samples.sum(axis=1), total[kind])

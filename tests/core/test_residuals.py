@@ -1,17 +1,17 @@
-"""What is remembered is made once, the rest again; gradients are those of the formula."""
+"""Saved residuals are computed once, others again; gradients are those of the formula."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarl.core.remember import rematerialised, remembered
+from metarl.core.residuals import checkpointed, save_residuals
 
 STEPS = 3
 
 
 def gradient(mark, made):
-    """Of `x_K` with respect to c, where `x_k = c x_{k-1} w_k` and `w_k` took long to make."""
+    """Of `x_K` with respect to c, where `x_k = c x_{k-1} w_k` and `w_k` is expensive."""
 
     def slow(k):
         made.append(int(k))
@@ -24,13 +24,13 @@ def gradient(mark, made):
 
     def last(c):
         inputs = (jnp.broadcast_to(c, STEPS), jnp.arange(STEPS))
-        return jax.lax.scan(rematerialised(step), jnp.float32(1.0), inputs)[0]
+        return jax.lax.scan(checkpointed(step), jnp.float32(1.0), inputs)[0]
 
     return jax.jit(jax.grad(last))(jnp.float32(1.5)).block_until_ready()
 
 
-@pytest.mark.parametrize(("mark", "times"), [(remembered, 1), (lambda x: x, 2)])
-def test_only_what_is_not_remembered_is_made_again(mark, times):
+@pytest.mark.parametrize(("mark", "times"), [(save_residuals, 1), (lambda x: x, 2)])
+def test_only_unmarked_values_are_recomputed(mark, times):
     made = []
     found = gradient(mark, made)
     assert sorted(made) == sorted(list(range(STEPS)) * times)
@@ -40,4 +40,4 @@ def test_only_what_is_not_remembered_is_made_again(mark, times):
 
 def test_the_mark_changes_no_value():
     tree = {"a": jnp.arange(3), "b": (jnp.float32(2.0), jnp.array([True]))}
-    jax.tree.map(np.testing.assert_array_equal, remembered(tree), tree)
+    jax.tree.map(np.testing.assert_array_equal, save_residuals(tree), tree)
