@@ -41,23 +41,23 @@ class Regret:
     """
 
     agent: MetaAgent
-    antagonist: RuleAgent
+    baseline: RuleAgent
     steps: int
 
     def __call__(self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState) -> Array:
         """Scores a level."""
         del theta
         key_init, key_life, key_test = split_named(key, "init", "life", "test")
-        opponent = self.antagonist.init(key_init, (), task)
+        baseline = self.baseline.init(key_init, (), task)
 
-        def live(update: Array, opponent: RuleAgentState) -> RuleAgentState:
+        def live(update: Array, baseline: RuleAgentState) -> RuleAgentState:
             key = jax.random.fold_in(key_life, update)
-            return self.antagonist.step(key, (), task, opponent)[0]
+            return self.baseline.step(key, (), task, baseline)[0]
 
-        opponent = jax.lax.fori_loop(0, task.lifetime, live, opponent)
+        baseline = jax.lax.fori_loop(0, task.lifetime, live, baseline)
         # The same episodes for both, as far as their actions agree.
         return algorithmic_regret(
-            tested_return(key_test, self.antagonist, task, opponent, self.steps),
+            tested_return(key_test, self.baseline, task, baseline, self.steps),
             tested_return(key_test, self.agent.agent, task, state.agent, self.steps),
         )
 

@@ -20,9 +20,9 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs.spaces import Discrete
 from metarl.inner.rule_agent import RuleAgent, RuleAgentLog, RuleAgentState
 from metarl.networks.heads import Heads, HeadsConfig
+from metarl.rl.advantages import Advantages, generalized_advantage_estimation
 from metarl.rl.distributions import Categorical
 from metarl.rl.losses import value_loss
-from metarl.rl.returns import Advantages, generalised_advantages
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.update_rule import LOGITS, Outputs
 from metarl.tasks.lifetimes import TimedTask
@@ -176,7 +176,7 @@ class MetaAgent:
         v_tm1 = self.value(critic, trajectory.obs)
         v_t = self.value(critic, trajectory.next_obs)
         return jax.lax.stop_gradient(
-            generalised_advantages(
+            generalized_advantage_estimation(
                 trajectory.reward,
                 v_tm1,
                 v_t,

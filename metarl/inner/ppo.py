@@ -33,6 +33,7 @@ from metarl.networks.actor_critic import (
 from metarl.optimizers.parameters import describe
 from metarl.optimizers.protocol import Activity, InnerOptimizer, Steps, UpdateContext
 from metarl.optimizers.vector_adam import linear_decay, vector_adam
+from metarl.rl.advantages import generalized_advantage_estimation
 from metarl.rl.distributions import (
     ActionDistribution,
     Categorical,
@@ -40,9 +41,8 @@ from metarl.rl.distributions import (
     action_noise,
 )
 from metarl.rl.losses import approximate_kl, value_loss
-from metarl.rl.returns import generalised_advantages
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 from metarl.tasks.lifetimes import TimedTask
 
 
@@ -100,7 +100,7 @@ class PPO:
 
     env: Environment
     config: PPOConfig
-    rule: Rule
+    drift: Drift
     inner_optimizer: InnerOptimizer | None = None
 
     def __post_init__(self) -> None:
@@ -147,7 +147,7 @@ class PPO:
     def initial_theta(self, key: Key) -> Theta:
         """Draws the meta-parameters to start from, in the form that `init` and `step` take."""
         key_rule, key_optimizer = split_named(key, "rule", "optimizer")
-        rule = self.rule.init(key_rule)
+        rule = self.drift.init(key_rule)
         if self.inner_optimizer is None:
             return rule
         return PPOTheta(rule, self.inner_optimizer.init(key_optimizer))
@@ -205,7 +205,7 @@ class PPO:
         both = jnp.concatenate([trajectory.obs, trajectory.next_obs])
         values: Any = self.network.apply(params, both, method="value")
         v_tm1, v_t = jnp.split(values, 2)
-        advantages, targets = generalised_advantages(
+        advantages, targets = generalized_advantage_estimation(
             trajectory.reward,
             v_tm1,
             v_t,
@@ -214,7 +214,7 @@ class PPO:
             config.gamma,
             config.gae_lambda,
         )
-        log_prob = self.distribution(trajectory.policy).log_prob(trajectory.action)
+        log_prob = self.distribution(trajectory.behaviour_params).log_prob(trajectory.action)
         batch = Batch(trajectory.obs, trajectory.action, log_prob, v_tm1, advantages, targets)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
@@ -292,7 +292,7 @@ class PPO:
         policy = self.distribution(head)
         log_ratio = policy.log_prob(batch.action) - batch.log_prob
         ratio = jnp.exp(log_ratio)
-        drift = self.rule.drift(self._thetas(theta).rule, ratio, batch.advantage, progress)
+        drift = self.drift.apply(self._thetas(theta).rule, ratio, batch.advantage, progress)
         losses = Losses(
             value_loss=value_loss(value, batch.target, batch.value, config.value_clip),
             entropy=policy.entropy(),

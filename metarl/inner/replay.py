@@ -9,7 +9,7 @@ from metarl.core.errors import ConfigError, check_positive
 from metarl.core.types import Array, Key, PyTree
 
 
-class Replay(NamedTuple):
+class ReplayBuffer(NamedTuple):
     """Stored trajectories.
 
     Attributes:
@@ -31,7 +31,7 @@ class Replay(NamedTuple):
         return jnp.minimum(self.added, self.capacity)
 
 
-def empty_replay(like: PyTree, capacity: int) -> Replay:
+def init_replay(like: PyTree, capacity: int) -> ReplayBuffer:
     """A ring without content.
 
     Args:
@@ -46,20 +46,20 @@ def empty_replay(like: PyTree, capacity: int) -> Replay:
     if max(together) > capacity:
         raise ConfigError(f"capacity must be at least the {max(together)} added at a time.")
     stored = jax.tree.map(lambda x: jnp.zeros((capacity, x.shape[0], *x.shape[2:]), x.dtype), like)
-    return Replay(stored, jnp.int32(0))
+    return ReplayBuffer(stored, jnp.int32(0))
 
 
-def with_trajectories(replay: Replay, trajectories: PyTree) -> Replay:
+def add_trajectories(replay: ReplayBuffer, trajectories: PyTree) -> ReplayBuffer:
     """Adds B trajectories `[T, B, ...]` in the place of the oldest."""
     count = jax.tree.leaves(trajectories)[0].shape[1]
     slots = (replay.added + jnp.arange(count)) % replay.capacity
     stored = jax.tree.map(
         lambda ring, new: ring.at[slots].set(jnp.moveaxis(new, 1, 0)), replay.stored, trajectories
     )
-    return Replay(stored, replay.added + count)
+    return ReplayBuffer(stored, replay.added + count)
 
 
-def sampled(key: Key, replay: Replay, count: int) -> PyTree:
+def sample_trajectories(key: Key, replay: ReplayBuffer, count: int) -> PyTree:
     """Draws `count` trajectories `[T, count, ...]` uniformly, with replacement.
 
     From an empty ring come zeros: wait until `replay.size` is what you want.

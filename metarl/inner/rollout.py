@@ -49,7 +49,7 @@ def rollout(
             obs=obs,
             next_obs=step.info["final_obs"],
             action=action,
-            policy=distribution,
+            behaviour_params=distribution,
             reward=step.reward,
             terminated=step.terminated,
             done=step.done,

@@ -22,13 +22,13 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
 from metarl.envs.spaces import Discrete
-from metarl.inner.replay import Replay, empty_replay, sampled, with_trajectories
+from metarl.inner.replay import ReplayBuffer, add_trajectories, init_replay, sample_trajectories
 from metarl.inner.rollout import rollout
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.heads import Heads
 from metarl.rl.distributions import Categorical, action_noise
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.update_rule import LOGITS, Clock, Outputs, RuleState, UpdateRule
+from metarl.rules.update_rule import LOGITS, LifetimeProgress, Outputs, RuleState, UpdateRule
 from metarl.tasks.lifetimes import TimedTask
 
 
@@ -51,7 +51,7 @@ class RuleAgentState(NamedTuple):
     env_state: PyTree
     obs: Array
     update: Array
-    replay: Replay | tuple[()] = ()
+    replay: ReplayBuffer | tuple[()] = ()
 
 
 class RuleAgentLog(NamedTuple):
@@ -138,7 +138,7 @@ class RuleAgent:
         state = RuleAgentState(
             params=params,
             opt_state=self.optimizer.init(params),
-            rule_state=self.rule.start(theta, params),
+            rule_state=self.rule.init_state(theta, params),
             env_state=env_state,
             obs=obs,
             update=jnp.int32(0),
@@ -147,7 +147,7 @@ class RuleAgent:
             return state
         length = self.config.rollout_length
         like = jax.eval_shape(lambda: self.collect(key_reset, task, state, length)[1])
-        return state._replace(replay=empty_replay(like, self.config.replay_capacity))
+        return state._replace(replay=init_replay(like, self.config.replay_capacity))
 
     def step(
         self, key: Key, theta: Theta, task: TimedTask, state: RuleAgentState
@@ -155,9 +155,9 @@ class RuleAgent:
         """One rollout and one update, on it or on a batch of what is remembered."""
         state, trajectory = self.collect(key, task, state, self.config.rollout_length)
         batch = trajectory
-        if isinstance(state.replay, Replay):
-            replay = with_trajectories(state.replay, trajectory)
-            batch = sampled(named(key, "replay"), replay, self.config.replay_batch)
+        if isinstance(state.replay, ReplayBuffer):
+            replay = add_trajectories(state.replay, trajectory)
+            batch = sample_trajectories(named(key, "replay"), replay, self.config.replay_batch)
             state = state._replace(replay=replay)
         state, loss, log = self.learn(theta, task, state, batch)
         return state, self.record(trajectory, loss, log)
@@ -186,9 +186,11 @@ class RuleAgent:
 
         Differentiable in theta.
         """
-        clock = Clock(state.update.astype(jnp.float32), task.lifetime.astype(jnp.float32))
+        progress = LifetimeProgress(
+            state.update.astype(jnp.float32), task.lifetime.astype(jnp.float32)
+        )
         targets, rule_state, log = self.rule.targets(
-            theta, state.rule_state, state.params, self.apply, trajectory, clock
+            theta, state.rule_state, state.params, self.apply, trajectory, progress
         )
 
         def loss(params: PyTree) -> Array:

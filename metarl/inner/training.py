@@ -106,7 +106,7 @@ class Training:
         updates, opt_state = tx.update(gradient, state.opt_state, state.params, **context._asdict())
         params = optax.apply_updates(state.params, updates)
         if self.score is None:
-            meta_loss = self.family.normalise(loss, task.task)
+            meta_loss = self.family.normalize(loss, task.task)
         else:
             meta_loss = self.score(params, key_score, task.task)
         log = TrainingLog(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from metarl.core.types import Array
 
 
-def categorical_divergence(p_logits: Array, q_logits: Array) -> Array:
+def categorical_kl_divergence(p_logits: Array, q_logits: Array) -> Array:
     """`KL(p || q)` of categorical distributions, in nats.
 
     Args:

@@ -2,7 +2,7 @@
 
 Every score is a scalar for one level, higher for a level that is worth more; for many levels, vmap.
 Trajectories are `[T, B]`: `T` steps in `B` copies of the level. Advantages are those of
-`metarl.rl.returns.generalised_advantages`: `A_t = sum_k>=t (gamma lambda)^(k-t) delta_k` within an
+`metarl.rl.advantages.generalized_advantage_estimation`: `A_t = sum_k>=t (gamma lambda)^(k-t) delta_k` within an
 episode. Scores that cannot be told are NaN, or minus infinity where a maximum is over nothing.
 """
 
@@ -46,16 +46,6 @@ def max_monte_carlo(values: Array, highest: Array) -> Array:
     return jnp.mean(highest - values)
 
 
-def highest_return(episode_return: Array, done: Array) -> Array:
-    """Highest return of an episode that ended; minus infinity if none did.
-
-    Args:
-      episode_return: return of the episode so far, this step included, `[T, B]`.
-      done: whether the episode ended with this step, `[T, B]`.
-    """
-    return jnp.max(episode_return, where=done.astype(bool), initial=-jnp.inf)
-
-
 def learnability(success: Array, done: Array) -> Array:
     """`p (1 - p)`, p being the share of episodes that succeeded; NaN if none ended.
 
@@ -71,18 +61,18 @@ def learnability(success: Array, done: Array) -> Array:
     return rate * (1.0 - rate)
 
 
-def algorithmic_regret(antagonist_return: Array, agent_return: Array) -> Array:
+def algorithmic_regret(baseline_return: Array, agent_return: Array) -> Array:
     """What a hand-made algorithm, trained as long on the same level, gets and the agent does not.
 
-    `mean(antagonist) - mean(agent)`; negative where the agent is the better one.
+    `mean(baseline) - mean(agent)`; negative where the agent is the better one.
 
     Args:
-      antagonist_return: returns of the other agent at the end of its life, `[B]`.
+      baseline_return: returns of the other agent at the end of its life, `[B]`.
       agent_return: returns of the agent at the end of its life, `[B]`, of any other number.
 
     Reference: Jackson et al. 2023, arXiv:2310.02782.
     """
-    return jnp.mean(antagonist_return) - jnp.mean(agent_return)
+    return jnp.mean(baseline_return) - jnp.mean(agent_return)
 
 
 def optimal_regret(optimal_return: Array, agent_return: Array) -> Array:

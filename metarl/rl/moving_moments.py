@@ -23,12 +23,12 @@ class MovingMoments(NamedTuple):
     unseen: Array
 
 
-def no_moments() -> MovingMoments:
+def init() -> MovingMoments:
     """The state before any array was seen."""
     return MovingMoments(jnp.float32(0.0), jnp.float32(0.0), jnp.float32(1.0))
 
 
-def moved(moments: MovingMoments, x: Array, decay: float) -> MovingMoments:
+def update(moments: MovingMoments, x: Array, decay: float) -> MovingMoments:
     """Averages in the mean and mean square of all entries of `x`."""
     return MovingMoments(
         first=decay * moments.first + (1.0 - decay) * jnp.mean(x),
@@ -37,7 +37,7 @@ def moved(moments: MovingMoments, x: Array, decay: float) -> MovingMoments:
     )
 
 
-def normalised(moments: MovingMoments, x: Array, eps: float) -> Array:
+def normalize(moments: MovingMoments, x: Array, eps: float) -> Array:
     """`(x - mean) / (std + eps)`, elementwise, with the debiased moments of at least one update."""
     seen = 1.0 - moments.unseen
     mean = moments.first / seen

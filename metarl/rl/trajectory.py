@@ -12,7 +12,7 @@ class Trajectory(NamedTuple):
       obs: what was seen.
       next_obs: what each step led to; at an episode's end its final observation.
       action: what was done.
-      policy: parameters of the action distribution that was sampled.
+      behaviour_params: parameters of the action distribution that was sampled.
       reward: as the learner is to see it.
       terminated: whether the task ended.
       done: whether the episode ended, for whichever reason.
@@ -22,7 +22,7 @@ class Trajectory(NamedTuple):
     obs: Array
     next_obs: Array
     action: Array
-    policy: PyTree
+    behaviour_params: PyTree
     reward: Array
     terminated: Array
     done: Array

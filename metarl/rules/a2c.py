@@ -8,11 +8,19 @@ import jax.numpy as jnp
 
 from metarl.core.errors import check_range
 from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.rl.advantages import Advantages, generalized_advantage_estimation
 from metarl.rl.distributions import Categorical
 from metarl.rl.losses import value_loss
-from metarl.rl.returns import Advantages, generalised_advantages
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.update_rule import LOGITS, Apply, Clock, Outputs, RuleState, UpdateRule, no_memory
+from metarl.rules.update_rule import (
+    LOGITS,
+    Apply,
+    LifetimeProgress,
+    Outputs,
+    RuleState,
+    UpdateRule,
+    empty_state,
+)
 
 VALUE = "value"
 
@@ -59,12 +67,12 @@ def a2c(config: A2CConfig | None = None) -> UpdateRule:
         params: PyTree,
         apply: Apply,
         trajectory: Trajectory,
-        clock: Clock,
+        progress: LifetimeProgress,
     ) -> tuple[Advantages, RuleState, dict[str, Array]]:
-        del theta, clock
+        del theta, progress
         v_tm1 = apply(params, trajectory.obs)[VALUE]
         v_t = apply(params, trajectory.next_obs)[VALUE]
-        advantages = generalised_advantages(
+        advantages = generalized_advantage_estimation(
             trajectory.reward,
             v_tm1,
             v_t,
@@ -87,4 +95,4 @@ def a2c(config: A2CConfig | None = None) -> UpdateRule:
         del key
         return ()
 
-    return UpdateRule("a2c", init, outputs, no_memory, targets, loss)
+    return UpdateRule("a2c", init, outputs, empty_state, targets, loss)

@@ -2,7 +2,7 @@
 
 A drift is subtracted from `ratio * advantage`, with `ratio = pi(a|s) / pi_old(a|s)`. Every one here
 is elementwise, non-negative, and zero with zero gradient at ratio 1 (mirror learning, Kuba et al.
-2022, arXiv:2201.02373). The functions are plain JAX and usable in any loss; the `Rule`s wrap them
+2022, arXiv:2201.02373). The functions are plain JAX and usable in any loss; the `Drift`s wrap them
 for this library's learners.
 """
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from metarl.core.errors import check_positive, check_range
 from metarl.core.types import Array, Theta
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 
 SMALLEST_RATIO = 1e-30
 """Below this a ratio's logarithm is that of this number, with zero gradient."""
@@ -90,22 +90,22 @@ def kl_drift(ratio: Array, coefficient: float | Array) -> Array:
     return coefficient * jax.nn.relu(ratio * log_ratio - jnp.expm1(log_ratio))
 
 
-def _written_down(key: Array) -> Theta:
+def _no_theta(key: Array) -> Theta:
     del key
     return ()
 
 
-def none() -> Rule:
+def none() -> Drift:
     """The rule without a drift."""
 
-    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+    def apply(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
         del theta, progress
         return no_drift(ratio, advantage)
 
-    return Rule("none", _written_down, drift)
+    return Drift("none", _no_theta, apply)
 
 
-def ppo(epsilon: float = 0.2) -> Rule:
+def ppo(epsilon: float = 0.2) -> Drift:
     """Proximal policy optimisation; see `ppo_clip_drift`.
 
     Raises:
@@ -114,14 +114,14 @@ def ppo(epsilon: float = 0.2) -> Rule:
     check_positive(epsilon=epsilon)
     check_range(0.0, 1.0, epsilon=epsilon)
 
-    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+    def apply(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
         del theta, progress
         return ppo_clip_drift(ratio, advantage, epsilon)
 
-    return Rule("ppo", _written_down, drift)
+    return Drift("ppo", _no_theta, apply)
 
 
-def dpo(alpha: float = 2.0, beta: float = 0.6) -> Rule:
+def dpo(alpha: float = 2.0, beta: float = 0.6) -> Drift:
     """Discovered policy optimisation; see `dpo_drift`.
 
     Raises:
@@ -129,14 +129,14 @@ def dpo(alpha: float = 2.0, beta: float = 0.6) -> Rule:
     """
     check_positive(alpha=alpha, beta=beta)
 
-    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+    def apply(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
         del theta, progress
         return dpo_drift(ratio, advantage, alpha, beta)
 
-    return Rule("dpo", _written_down, drift)
+    return Drift("dpo", _no_theta, apply)
 
 
-def mdpo(initial_step_size: float = 1.0, smallest_step_size: float = 0.01) -> Rule:
+def mdpo(initial_step_size: float = 1.0, smallest_step_size: float = 0.01) -> Drift:
     """On-policy mirror descent policy optimisation: `kl_drift` with coefficient `1 / t_k`.
 
     The step size `t_k` falls linearly from its initial value to 0 over the lifetime, and is held at
@@ -154,9 +154,9 @@ def mdpo(initial_step_size: float = 1.0, smallest_step_size: float = 0.01) -> Ru
     check_positive(initial_step_size=initial_step_size, smallest_step_size=smallest_step_size)
     check_range(0.0, initial_step_size, smallest_step_size=smallest_step_size)
 
-    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+    def apply(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
         del theta, advantage
         step_size = jnp.maximum(initial_step_size * (1.0 - progress), smallest_step_size)
         return kl_drift(ratio, 1.0 / step_size)
 
-    return Rule("mdpo", _written_down, drift)
+    return Drift("mdpo", _no_theta, apply)

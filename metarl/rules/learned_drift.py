@@ -13,7 +13,7 @@ from metarl.core.errors import check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.types import Array, Key, Theta
 from metarl.rules.drifts import ppo_clip_drift, safe_log_ratio
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 
 DRIFT_MARGIN = 1e-4
 """Subtracted from the network before rectifying, so that the drift is flat around ratio 1."""
@@ -117,7 +117,7 @@ def learned_drift_value(
     return jax.nn.relu(output)
 
 
-def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -> Rule:
+def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -> Drift:
     """Makes the rule whose theta is a drift network.
 
     Its last layer starts at zero and its first does not: with both at zero no small change of theta
@@ -136,7 +136,7 @@ def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -
             "last": jnp.zeros(config.shapes["last"], jnp.float32),
         }
 
-    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+    def apply(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
         return learned_drift_value(config, theta, ratio, advantage, progress)
 
-    return Rule(name, init, drift)
+    return Drift(name, init, apply)

@@ -13,16 +13,17 @@ import jax.numpy as jnp
 
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.rl.distributions import Categorical
+from metarl.rl.divergences import categorical_kl_divergence
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.lpg_network import LPGConfig, LPGInputs, init_theta
 from metarl.rules.update_rule import (
     LOGITS,
     Apply,
-    Clock,
+    LifetimeProgress,
     Outputs,
     RuleState,
     UpdateRule,
-    no_memory,
+    empty_state,
 )
 
 PREDICTION = "prediction"
@@ -66,9 +67,9 @@ def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
         params: PyTree,
         apply: Apply,
         trajectory: Trajectory,
-        clock: Clock,
+        progress: LifetimeProgress,
     ) -> tuple[LPGTargets, RuleState, dict[str, Array]]:
-        inputs = lpg_inputs(config, params, apply, trajectory, clock)
+        inputs = lpg_inputs(config, params, apply, trajectory, progress)
         if not config.input_gradient:
             inputs = jax.lax.stop_gradient(inputs)
         targets = LPGTargets(*config.network.apply({"params": theta}, inputs))
@@ -76,17 +77,19 @@ def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
 
     def loss(outputs: Outputs, trajectory: Trajectory, targets: LPGTargets) -> Array:
         log_prob = Categorical(outputs[LOGITS]).log_prob(trajectory.action)
-        log_y = jax.nn.log_softmax(outputs[PREDICTION])
-        log_y_hat = jax.nn.log_softmax(targets.prediction_logits)
-        divergence = jnp.sum(jnp.exp(log_y) * (log_y - log_y_hat), axis=-1)
+        divergence = categorical_kl_divergence(outputs[PREDICTION], targets.prediction_logits)
         # Every factor is [T, B]: a stray axis would erase the credit of single steps.
         return jnp.mean(-log_prob * targets.policy + config.prediction_weight * divergence)
 
-    return UpdateRule(name, init, outputs, no_memory, targets, loss)
+    return UpdateRule(name, init, outputs, empty_state, targets, loss)
 
 
 def lpg_inputs(
-    config: LPGConfig, params: PyTree, apply: Apply, trajectory: Trajectory, clock: Clock
+    config: LPGConfig,
+    params: PyTree,
+    apply: Apply,
+    trajectory: Trajectory,
+    progress: LifetimeProgress,
 ) -> LPGInputs:
     """Reads off a rollout what the network is to see."""
     now = apply(params, trajectory.obs)
@@ -99,20 +102,20 @@ def lpg_inputs(
         probability=jnp.exp(log_prob),
         prediction=jax.nn.softmax(now[PREDICTION]),
         next_prediction=jax.nn.softmax(then[PREDICTION]),
-        clock=clock_inputs(config.clock, clock),
+        progress=lifetime_features(config.clock, progress),
     )
 
 
-def clock_inputs(kind: str, clock: Clock) -> Array:
+def lifetime_features(kind: str, progress: LifetimeProgress) -> Array:
     """What the network is told of the agent's age, `[c]`: `n/N`, `log N`, both or nothing.
 
     Reference: Jackson et al. 2024, arXiv:2402.05828, eq. 9.
     """
     values = {
         "none": [],
-        "relative": [clock.update / clock.lifetime],
-        "log": [jnp.log(clock.lifetime)],
-        "both": [clock.update / clock.lifetime, jnp.log(clock.lifetime)],
+        "relative": [progress.update / progress.lifetime],
+        "log": [jnp.log(progress.lifetime)],
+        "both": [progress.update / progress.lifetime, jnp.log(progress.lifetime)],
     }[kind]
     return jnp.stack(values) if values else jnp.zeros((0,))
 

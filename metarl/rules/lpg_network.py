@@ -12,7 +12,7 @@ from metarl.core.errors import check_choice, check_positive
 from metarl.core.types import Array, Key, Theta
 
 _CELLS: dict[str, Any] = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
-_CLOCK_INPUTS = {"none": 0, "relative": 1, "log": 1, "both": 2}
+_LIFETIME_FEATURES = {"none": 0, "relative": 1, "log": 1, "both": 2}
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class LPGConfig:
             prediction_weight=self.prediction_weight,
         )
         check_choice("core", self.core, _CELLS)
-        check_choice("clock", self.clock, _CLOCK_INPUTS)
+        check_choice("clock", self.clock, _LIFETIME_FEATURES)
 
     @property
-    def clock_inputs(self) -> int:
+    def num_lifetime_features(self) -> int:
         """Number of inputs that tell the agent's age."""
-        return _CLOCK_INPUTS[self.clock]
+        return _LIFETIME_FEATURES[self.clock]
 
     @cached_property
     def network(self) -> "LPGNetwork":
@@ -79,7 +79,7 @@ class LPGInputs(NamedTuple):
     probability: Array
     prediction: Array
     next_prediction: Array
-    clock: Array
+    progress: Array
 
 
 class LPGNetwork(nn.Module):
@@ -105,8 +105,10 @@ class LPGNetwork(nn.Module):
 
         bootstrap = (1.0 - inputs.terminated)[..., None] * embed(inputs.next_prediction)
         scalars = jnp.stack([inputs.reward, inputs.done, inputs.probability], axis=-1)
-        clock = jnp.broadcast_to(inputs.clock, (*inputs.reward.shape, self.config.clock_inputs))
-        x = jnp.concatenate([scalars, embed(inputs.prediction), bootstrap, clock], axis=-1)
+        progress = jnp.broadcast_to(
+            inputs.progress, (*inputs.reward.shape, self.config.num_lifetime_features)
+        )
+        x = jnp.concatenate([scalars, embed(inputs.prediction), bootstrap, progress], axis=-1)
         features = nn.relu(self._backwards(x, inputs.done))
         pi_hat = nn.Dense(1, name="policy_head")(features)[..., 0]
         return pi_hat, nn.Dense(self.config.categories, name="prediction_head")(features)
@@ -132,6 +134,6 @@ def init_theta(config: LPGConfig, key: Key) -> Theta:
     """Draws the parameters of the network."""
     scalar = jnp.zeros((1, 1))
     vector = jnp.zeros((1, 1, config.categories))
-    clock = jnp.zeros((config.clock_inputs,))
-    inputs = LPGInputs(scalar, scalar, scalar, scalar, vector, vector, clock)
+    progress = jnp.zeros((config.num_lifetime_features,))
+    inputs = LPGInputs(scalar, scalar, scalar, scalar, vector, vector, progress)
     return config.network.init(key, inputs)["params"]

@@ -25,7 +25,7 @@ LOGITS = "logits"
 """The output that is the policy."""
 
 
-class Clock(NamedTuple):
+class LifetimeProgress(NamedTuple):
     """Where an agent stands in its life; float scalars.
 
     Attributes:
@@ -51,8 +51,8 @@ class UpdateRule:
       init: `key -> theta`, the meta-parameters; `()` for a rule that is written down.
       outputs: `number of actions -> {name: shape}` of the outputs that the agent's network must
         have; `logits` is always among them, with shape `(A,)`.
-      start: `(theta, params) -> rule_state` of a new agent; `()` for a rule without memory.
-      targets: `(theta, rule_state, params, apply, trajectory, clock)` to `(targets, rule_state,
+      init_state: `(theta, params) -> rule_state` of a new agent; `()` for a rule without memory.
+      targets: `(theta, rule_state, params, apply, trajectory, progress)` to `(targets, rule_state,
         log)`: a pytree for `loss`, the state to go on with, and scalars by name to look at.
       loss: `(outputs, trajectory, targets) -> scalar`; `outputs [T, B, *shape]` are those of
         `trajectory.obs`.
@@ -61,15 +61,15 @@ class UpdateRule:
     name: str
     init: Callable[[Key], Theta]
     outputs: Callable[[int], Mapping[str, tuple[int, ...]]]
-    start: Callable[[Theta, PyTree], RuleState]
+    init_state: Callable[[Theta, PyTree], RuleState]
     targets: Callable[
-        [Theta, RuleState, PyTree, Apply, Trajectory, Clock],
+        [Theta, RuleState, PyTree, Apply, Trajectory, LifetimeProgress],
         tuple[PyTree, RuleState, dict[str, Array]],
     ]
     loss: Callable[[Outputs, Trajectory, PyTree], Array]
 
 
-def no_memory(theta: Theta, params: PyTree) -> tuple[()]:
+def empty_state(theta: Theta, params: PyTree) -> tuple[()]:
     """The `start` of a rule that remembers nothing."""
     del theta, params
     return ()

@@ -26,7 +26,7 @@ from metarl.optimizers import artifacts as optimizer_artifacts
 from metarl.optimizers import open_weights
 from metarl.optimizers import released as released_optimizers
 from metarl.optimizers.protocol import InnerOptimizer
-from metarl.rules import disco, library, lpg_library
+from metarl.rules import disco, lpg_registry, registry
 from metarl.rules.a2c import a2c
 from metarl.rules.drifts import ppo
 from metarl.rules.update_rule import UpdateRule
@@ -183,28 +183,28 @@ def _optimizer(name: str) -> OptimizerAlgorithm:
     return OptimizerAlgorithm(optimizer, optimizer.init(jax.random.key(0)))
 
 
-def _released_optimizer(prefix: str, path: str) -> OptimizerAlgorithm:
+def _external_optimizer(prefix: str, path: str) -> OptimizerAlgorithm:
     return _optimizer(f"{prefix}:{path}")
 
 
-RELEASED: Mapping[str, Callable[[str], Algorithm]] = {
+EXTERNAL: Mapping[str, Callable[[str], Algorithm]] = {
     "open": _open,
     "disco": _disco,
-    **{prefix: partial(_released_optimizer, prefix) for prefix in released_optimizers.RELEASED},
+    **{prefix: partial(_external_optimizer, prefix) for prefix in released_optimizers.RELEASED},
 }
 """Rules that others released, loaded as `<name>:<path of their weights>`."""
 
-HAND_MADE: Mapping[str, Callable[[], UpdateRule]] = {"a2c": a2c}
+HANDCRAFTED: Mapping[str, Callable[[], UpdateRule]] = {"a2c": a2c}
 """Update rules that were written down, by name."""
 
 
 def names() -> list[str]:
     """Names that need no path."""
     return [
-        *library.WRITTEN_DOWN,
-        *HAND_MADE,
-        *library.shipped(),
-        *lpg_library.shipped(),
+        *registry.HANDCRAFTED,
+        *HANDCRAFTED,
+        *registry.pretrained(),
+        *lpg_registry.pretrained(),
         *optimizer_artifacts.names(),
     ]
 
@@ -214,29 +214,29 @@ def by_name(name: str) -> Algorithm:
 
     Args:
       name: of a rule that was written down or is shipped; the path of a learned one; or weights
-        that others released, such as `open:PATH`, see `RELEASED`. An optimizer moves PPO.
+        that others released, such as `open:PATH`, see `EXTERNAL`. An optimizer moves PPO.
 
     Raises:
       ConfigError: nothing is called so.
       ArtifactError: the file is missing, altered, or of another kind.
     """
     prefix, colon, path = name.partition(":")
-    if colon and prefix in RELEASED:
-        return RELEASED[prefix](path)
-    if name in HAND_MADE:
-        return BaselineAlgorithm(HAND_MADE[name]())
+    if colon and prefix in EXTERNAL:
+        return EXTERNAL[prefix](path)
+    if name in HANDCRAFTED:
+        return BaselineAlgorithm(HANDCRAFTED[name]())
     if _is_optimizer(name):
         return _optimizer(name)
     if _is_lpg(name):
-        rule = lpg_library.load(name).rule
+        rule = lpg_registry.load(name).rule
         return RuleAlgorithm(rule, rule.init(jax.random.key(0)))
     if not _is_file(name) and name not in names():
-        released = ", ".join(f"{entry}:PATH" for entry in RELEASED)
+        released = ", ".join(f"{entry}:PATH" for entry in EXTERNAL)
         raise ConfigError(
             f"Unknown rule {name!r}.{nearest(name, names())} Permitted: {', '.join(names())}, "
             f"{released}, or the path of a {WEIGHTS_SUFFIX} file."
         )
-    drift = library.by_name(name)
+    drift = registry.by_name(name)
     return DriftAlgorithm(DriftEntry(drift, drift.init(jax.random.key(0))))
 
 
@@ -246,8 +246,8 @@ def _is_file(name: str) -> bool:
 
 def _is_lpg(name: str) -> bool:
     if not _is_file(name):
-        return name in lpg_library.shipped()
-    return load_artifact(name).card.get("kind") == lpg_library.KIND
+        return name in lpg_registry.pretrained()
+    return load_artifact(name).card.get("kind") == lpg_registry.KIND
 
 
 def _is_optimizer(name: str) -> bool:

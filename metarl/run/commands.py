@@ -18,7 +18,7 @@ from metarl.evaluation.baselines import BASELINES
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.io.runs import RunDirectory
-from metarl.rules import library, lpg_library
+from metarl.rules import lpg_registry, registry
 from metarl.run import (
     algorithms,
     claims,
@@ -48,10 +48,10 @@ def list_everything(options: argparse.Namespace, overrides: list[str]) -> int:
         experiment = experiments.load(name)
         print(f"  {name:<10} {experiment.description}; presets: {', '.join(experiment.presets)}")
     print("rules (metarl eval RULE --env ENV):")
-    print(f"  written down: {', '.join([*library.WRITTEN_DOWN, *algorithms.HAND_MADE])}")
-    shipped = [*library.shipped(), *lpg_library.shipped()]
+    print(f"  written down: {', '.join([*registry.HANDCRAFTED, *algorithms.HANDCRAFTED])}")
+    shipped = [*registry.pretrained(), *lpg_registry.pretrained()]
     print(f"  learned, shipped: {', '.join(shipped) or 'none'}; or a .safetensors file")
-    print(f"  released by others: {', '.join(f'{name}:PATH' for name in algorithms.RELEASED)}")
+    print(f"  released by others: {', '.join(f'{name}:PATH' for name in algorithms.EXTERNAL)}")
     print("optimizers (metarl score OPTIMIZER --family FAMILY):")
     print(f"  tuned: {', '.join(BASELINES)}")
     print(f"  learned, shipped: {', '.join(optimizers.names()) or 'none'}")

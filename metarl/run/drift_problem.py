@@ -19,9 +19,9 @@ from metarl.inner.ppo import PPO
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.scores import MeanReturnLoss
 from metarl.networks.actor_critic import observation_example
-from metarl.rules import library
+from metarl.rules import registry
 from metarl.rules.learned_drift import learned_drift
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 from metarl.run.config import EvolveRuleConfig
 from metarl.run.outer import evolution_of
 from metarl.run.problem import LEARNED, START, AgentComparison, Problem, horizon_name
@@ -36,7 +36,7 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
       ArtifactError: a rule to compare with is not there, or altered.
     """
     rule = learned_drift(config.rule)
-    hand_made = {name: library.by_name(name) for name in config.evaluation.rules}
+    hand_made = {name: registry.by_name(name) for name in config.evaluation.rules}
     seen = [envs.make(name) for name in config.task.envs]
     unrolls = tuple(_unroll(env, rule, config) for env in seen)
     return Problem(
@@ -45,7 +45,7 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
         comparisons=_comparisons(config, seen, rule, hand_made),
         noun="drift function",
         use="subtract it from ratio * advantage in a policy-gradient surrogate",
-        save=lambda path, theta, card: library.save(path, theta, config.rule, card),
+        save=lambda path, theta, card: registry.save(path, theta, config.rule, card),
         grids=partial(_grids, config, rule, hand_made),
         usage="from metarl import rules\ndrift = rules.load({path!r})\n"
         + (
@@ -56,7 +56,7 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
     )
 
 
-def _unroll(env: Environment, rule: Rule, config: EvolveRuleConfig) -> Unroll:
+def _unroll(env: Environment, rule: Drift, config: EvolveRuleConfig) -> Unroll:
     learner = PPO(env, config.learner, rule)
     # Refuses networks that do not fit the observations.
     example = observation_example(env.observation_space.shape)
@@ -65,7 +65,7 @@ def _unroll(env: Environment, rule: Rule, config: EvolveRuleConfig) -> Unroll:
 
 
 def _comparisons(
-    config: EvolveRuleConfig, seen: list[Environment], rule: Rule, hand_made: dict[str, Rule]
+    config: EvolveRuleConfig, seen: list[Environment], rule: Drift, hand_made: dict[str, Drift]
 ) -> tuple[AgentComparison, ...]:
     evaluation = config.evaluation
     unseen = [envs.make(name) for name in evaluation.envs if name not in config.task.envs]
@@ -102,8 +102,8 @@ def _contenders(
     env: Environment,
     learner: PPOConfig,
     longest: int,
-    rule: Rule,
-    hand_made: dict[str, Rule],
+    rule: Drift,
+    hand_made: dict[str, Drift],
     theta: Theta,
     start: Theta,
 ) -> dict[str, Contender]:
@@ -112,12 +112,12 @@ def _contenders(
     return drift_contenders(env, entries, learner, longest)
 
 
-def _own_theta(rule: Rule) -> Theta:
+def _own_theta(rule: Drift) -> Theta:
     return rule.init(jax.random.key(0))
 
 
 def _grids(
-    config: EvolveRuleConfig, rule: Rule, hand_made: dict[str, Rule], theta: Theta
+    config: EvolveRuleConfig, rule: Drift, hand_made: dict[str, Drift], theta: Theta
 ) -> list[DriftGrid]:
     """The learned drift, at three ages if it knows its age, and the hand-made ones."""
     ages = {f"{LEARNED} at {age:g}": age for age in (0.0, 0.5, 1.0)}
@@ -126,5 +126,5 @@ def _grids(
     return grids + [_grid(name, drift, _own_theta(drift), 0.0) for name, drift in hand_made.items()]
 
 
-def _grid(name: str, rule: Rule, theta: Theta, age: float) -> Any:
-    return drift_grid(name, lambda r, a: rule.drift(theta, r, a, jnp.float32(age)))
+def _grid(name: str, rule: Drift, theta: Theta, age: float) -> Any:
+    return drift_grid(name, lambda r, a: rule.apply(theta, r, a, jnp.float32(age)))

@@ -24,7 +24,7 @@ class TaskFamily:
       init: `(key, task) -> params` at the start of training.
       loss: `(params, key, task) -> loss`, a scalar, on the training batch that `key` draws.
       evaluate: `(params, key, task) -> {"loss": scalar, ...}` on data that training never sees.
-      normalise: `(loss, task) -> loss` on a scale on which tasks of different families compare.
+      normalize: `(loss, task) -> loss` on a scale on which tasks of different families compare.
       multipliers: `task -> tree like params` of scalars by which maximal-update parametrisation
         multiplies the updates of each tensor; None = the networks have no such parametrisation.
     """
@@ -34,5 +34,5 @@ class TaskFamily:
     init: Callable[[Key, Task], PyTree]
     loss: Callable[[PyTree, Key, Task], Array]
     evaluate: Callable[[PyTree, Key, Task], dict[str, Array]]
-    normalise: Callable[[Array, Task], Array] = _unchanged
+    normalize: Callable[[Array, Task], Array] = _unchanged
     multipliers: Callable[[Task], PyTree] | None = None

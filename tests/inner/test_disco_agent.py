@@ -12,7 +12,7 @@ import pytest
 
 from metarl.core.keys import split_named
 from metarl.envs import registry
-from metarl.inner.replay import empty_replay, sampled, with_trajectories
+from metarl.inner.replay import add_trajectories, init_replay, sampled
 from metarl.inner.rule_agent import RuleAgent
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
@@ -54,13 +54,13 @@ def live(agent, task, setting, theta, key, iterations):
     def start(key):
         state = agent.init(key, theta, task)
         seen = jax.eval_shape(lambda: agent.collect(key, task, state, ROLLOUT)[1])
-        return state, empty_replay(seen, setting.capacity)
+        return state, init_replay(seen, setting.capacity)
 
     def iterate(carry, key):
         state, replay = carry
         key_act, key_sample = split_named(key, "act", "sample")
         state, trajectory = agent.collect(key_act, task, state, ROLLOUT)
-        replay = with_trajectories(replay, trajectory)
+        replay = add_trajectories(replay, trajectory)
         batch = sampled(key_sample, replay, setting.batch)
         learnt, *_ = agent.learn(theta, task, state, batch)
         ready = replay.size >= setting.batch

@@ -73,7 +73,7 @@ def test_steepest_descent_follows_the_closed_form(quadratic, quadratic_task):
         np.testing.assert_allclose(logs.update_norm[n], rate * np.linalg.norm(gradient), rtol=1e-4)
     last = after_sgd(quadratic_task.task, start, rate, STEPS)
     np.testing.assert_allclose(state.params["x"], last, rtol=1e-4, atol=1e-5)
-    normalised = [float(quadratic.normalise(loss, quadratic_task.task)) for loss in logs.loss]
+    normalised = [float(quadratic.normalize(loss, quadratic_task.task)) for loss in logs.loss]
     np.testing.assert_allclose(logs.meta_loss, normalised, rtol=1e-6)
     np.testing.assert_allclose(meta_loss, np.mean(normalised), rtol=1e-6)
     assert float(last_loss(logs)) == pytest.approx(normalised[-1])
@@ -102,7 +102,7 @@ def test_adam_is_a_plain_optax_loop():
         state, log = step(key, (), task, state)
         params, opt_state, loss = plain(params, opt_state, key)
         assert float(log.loss) == pytest.approx(float(loss), rel=1e-6)
-        np.testing.assert_allclose(log.meta_loss, family.normalise(loss, task.task), rtol=1e-5)
+        np.testing.assert_allclose(log.meta_loss, family.normalize(loss, task.task), rtol=1e-5)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -203,7 +203,7 @@ def test_exams_of_a_part(quadratic, quadratic_task):
     x = np.asarray(state.params["x"], np.float64) - quadratic_task.task.optimum
     along = np.asarray(quadratic_task.task.rotation, np.float64).T @ x
     exact = 0.5 * np.sum(quadratic_task.task.curvature * along**2)
-    normalised = quadratic.normalise(jnp.float32(exact), quadratic_task.task)
+    normalised = quadratic.normalize(jnp.float32(exact), quadratic_task.task)
     assert float(ended) == pytest.approx(float(normalised), rel=1e-5)
 
 
@@ -224,7 +224,7 @@ def test_of_a_life_in_parts_the_final_exam_counts_the_end_alone(quadratic, quadr
     x = np.asarray(after_sgd(quadratic_task.task, start, rate, STEPS - 1), np.float64)
     exact = jnp.float32(0.5 * np.sum(h * (q.T @ (x - s)) ** 2))
     assert float(end) == pytest.approx(
-        float(quadratic.normalise(exact, quadratic_task.task)), rel=1e-4
+        float(quadratic.normalize(exact, quadratic_task.task)), rel=1e-4
     )
     assert float(seen["loss"]) == pytest.approx(float(jnp.mean(late.loss)))
     scored, _, _ = final_exam(held_out_loss(quadratic))(key, (), quadratic_task, state, late)

@@ -2,8 +2,8 @@
 
 import jax
 import pytest
-from metarl.kernels.lopt_update import arg_specs, implementations, noted, preferring
 
+from metarl.kernels.lopt_update import arg_specs, implementations, noted, preferring
 from tests.kernels.test_lopt_update import draw, one_step, start
 
 

@@ -12,7 +12,7 @@ from metarl.core.errors import ArtifactError, ConfigError
 from metarl.evaluation.contenders import groups
 from metarl.io.artifacts import save_artifact
 from metarl.optimizers.open_network import OpenNetworkConfig, from_vector
-from metarl.rules import LearnedDriftConfig, disco, library, lpg_library, ppo
+from metarl.rules import LearnedDriftConfig, disco, lpg_registry, ppo, registry
 from metarl.rules.disco.theta import from_published, published_shapes
 from metarl.rules.lpg_network import LPGConfig, init_theta
 from metarl.run import algorithms
@@ -43,7 +43,7 @@ def catch():
 @pytest.fixture(scope="module")
 def drift(tmp_path_factory):
     theta = {name: np.full(shape, 0.5, np.float32) for name, shape in DRIFT.shapes.items()}
-    return library.save(tmp_path_factory.mktemp("drift") / "mine.safetensors", theta, DRIFT, CARD)
+    return registry.save(tmp_path_factory.mktemp("drift") / "mine.safetensors", theta, DRIFT, CARD)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def lpg(tmp_path_factory):
     """Path and weights."""
     theta = init_theta(LPG, jax.random.key(5))
     path = tmp_path_factory.mktemp("lpg") / "mine.safetensors"
-    return lpg_library.save(path, theta, LPG, CARD), theta
+    return lpg_registry.save(path, theta, LPG, CARD), theta
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def released_disco(tmp_path_factory):
     return path, from_published(config, arrays)
 
 
-@pytest.mark.parametrize("name", library.WRITTEN_DOWN)
+@pytest.mark.parametrize("name", registry.HANDCRAFTED)
 def test_drifts_that_were_written_down(name):
     found = by_name(name)
     assert isinstance(found, DriftAlgorithm)
@@ -87,7 +87,7 @@ def test_a_hand_made_rule():
 
 
 def test_a_learned_drift_by_its_path_and_by_its_name(drift, monkeypatch):
-    monkeypatch.setattr(library, "_shipped_paths", lambda: {"lpo_mine": drift})
+    monkeypatch.setattr(registry, "_pretrained_paths", lambda: {"lpo_mine": drift})
     assert "lpo_mine" in algorithms.names()
     # The path may be that of the card.
     for name in (str(drift), str(drift.with_suffix(".json")), "lpo_mine"):
@@ -98,7 +98,7 @@ def test_a_learned_drift_by_its_path_and_by_its_name(drift, monkeypatch):
 
 
 def test_every_name_is_found():
-    shipped = {*library.shipped(), *lpg_library.shipped(), *optimizers.names()}
+    shipped = {*registry.pretrained(), *lpg_registry.pretrained(), *optimizers.names()}
     assert {"ppo", "dpo", "mdpo", "none", "a2c"} | shipped == set(algorithms.names())
     for name in algorithms.names():
         by_name(name)
@@ -229,8 +229,8 @@ def test_drifts_with_equal_settings_share_a_program_and_nobody_else_does(everyon
     ratio, advantage = jnp.array([0.4, 1.9]), jnp.array([-1.0, 2.0])
     for name in shared[0]:
         agent, entry = made[name], found[name].entry
-        drift = agent.learner.rule.drift(agent.theta, ratio, advantage, jnp.float32(0))
-        expected = entry.rule.drift(entry.theta, ratio, advantage, jnp.float32(0))
+        drift = agent.learner.drift.apply(agent.theta, ratio, advantage, jnp.float32(0))
+        expected = entry.rule.apply(entry.theta, ratio, advantage, jnp.float32(0))
         # The same formula within a branch of another program.
         np.testing.assert_allclose(drift, expected, rtol=1e-6)
 
@@ -265,6 +265,6 @@ def test_the_optimizer_goes_with_the_clip_of_ppo(everyone):
     """OPEN was made for PPO's objective: its agents have the drift of PPO."""
     _, _, made = everyone
     ratio, advantage = jnp.array([0.4, 1.9]), jnp.array([-1.0, 2.0])
-    drift = made["open"].learner.rule.drift((), ratio, advantage, jnp.float32(0))
-    np.testing.assert_array_equal(drift, ppo().drift((), ratio, advantage, jnp.float32(0)))
+    drift = made["open"].learner.drift.apply((), ratio, advantage, jnp.float32(0))
+    np.testing.assert_array_equal(drift, ppo().apply((), ratio, advantage, jnp.float32(0)))
     assert np.all(drift > 0)

@@ -35,7 +35,7 @@ def life(request):
         task = family.sample(key)
         params = family.init(key, task)
         loss, gradient = jax.value_and_grad(family.loss)(params, key, task)
-        scaled = family.normalise(loss, task)
+        scaled = family.normalize(loss, task)
         return task, params, loss, gradient, scaled, family.evaluate(params, key, task)
 
     return family, jax.jit(jax.vmap(everything))

@@ -124,7 +124,7 @@ def test_a_task_of_a_function():
         x = family.init(key, task)["x"]
         loss = family.loss({"x": x}, key, task)
         told = family.evaluate({"x": x}, key, task)
-        return task, x, loss, told, family.normalise(task.scale, task)
+        return task, x, loss, told, family.normalize(task.scale, task)
 
     keys = jax.random.split(jax.random.key(1), 4096)
     task, x, losses, told, one = jax.device_get(jax.jit(jax.vmap(measure))(keys))
@@ -209,7 +209,7 @@ def test_a_quadratic_is_measured_by_its_mean_start():
     losses = np.asarray(losses)
     mean = float(losses.mean())
     error = float(losses.std() / 64 / mean)
-    assert abs(float(family.normalise(jnp.float32(mean), task)) - 1) < 4 * error
+    assert abs(float(family.normalize(jnp.float32(mean), task)) - 1) < 4 * error
 
 
 @pytest.mark.parametrize(

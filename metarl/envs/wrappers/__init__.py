@@ -11,12 +11,10 @@ from metarl.envs.wrappers.moments import Moments, initial_moments, merge_batch
 from metarl.envs.wrappers.normalize_observation import (
     NormalizeObservationState,
     normalize_observation,
-    observation_moments,
 )
 from metarl.envs.wrappers.normalize_reward import (
     NormalizeRewardState,
     normalize_reward,
-    reward_moments,
 )
 from metarl.envs.wrappers.rescale_action import rescale_action
 from metarl.envs.wrappers.time_limit import TimeLimitState, time_limit
@@ -34,9 +32,7 @@ __all__ = [
     "merge_batch",
     "normalize_observation",
     "normalize_reward",
-    "observation_moments",
     "rescale_action",
-    "reward_moments",
     "time_limit",
     "vectorize",
 ]

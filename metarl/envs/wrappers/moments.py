@@ -3,11 +3,9 @@
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from metarl.core.errors import ConfigError
-from metarl.core.types import Array, PyTree
+from metarl.core.types import Array
 
 VARIANCE_EPS = 1e-8
 """Added to a running variance before its square root divides."""
@@ -48,16 +46,3 @@ def merge_batch(moments: Moments, batch: Array, batch_shape: tuple[int, ...]) ->
 def align(statistic: Array, batch_shape: tuple[int, ...]) -> Array:
     """Gives a statistic `[...]` the leading axes that broadcast it over `batch_shape`."""
     return jnp.reshape(statistic, (1,) * len(batch_shape) + jnp.shape(statistic))
-
-
-def find_state(state: PyTree, kind: type, wrapper: str) -> PyTree:
-    """Finds the outermost wrapper state of a given type in a nested state.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
-    found = [node for node in nodes if isinstance(node, kind)]
-    if not found:
-        raise ConfigError(f"No state of {wrapper} in a state of type {type(state).__name__}.")
-    return found[0]

@@ -5,14 +5,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from metarl.core.errors import check_positive
-from metarl.core.types import Array, Key, PyTree
+from metarl.core.types import Array, Key
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box
 from metarl.envs.wrappers.moments import (
     VARIANCE_EPS,
     Moments,
     align,
-    find_state,
     initial_moments,
     merge_batch,
 )
@@ -46,7 +45,7 @@ def normalize_observation(
     check_positive(clip=clip)
     space = env.observation_space
 
-    def normalise(obs: Array, moments: Moments) -> Array:
+    def normalize(obs: Array, moments: Moments) -> Array:
         centred = obs - align(moments.mean, env.batch_shape)
         scale = jnp.sqrt(align(moments.var, env.batch_shape) + VARIANCE_EPS)
         return jnp.clip(centred / scale, -clip, clip)
@@ -57,28 +56,19 @@ def normalize_observation(
     def reset(key: Key, params: EnvParams) -> tuple[Array, EnvState]:
         obs, inner = env.reset(key, params)
         moments = count(initial_moments(space.shape) if initial is None else initial, obs)
-        return normalise(obs, moments), NormalizeObservationState(inner, moments)
+        return normalize(obs, moments), NormalizeObservationState(inner, moments)
 
     def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
         step = env.transition(draws, state.inner, action, params)
         moments = count(state.moments, step.obs)
         info = dict(step.info)
         if "final_obs" in info:
-            info["final_obs"] = normalise(info["final_obs"], moments)
+            info["final_obs"] = normalize(info["final_obs"], moments)
         return step._replace(
-            obs=normalise(step.obs, moments),
+            obs=normalize(step.obs, moments),
             state=NormalizeObservationState(step.state, moments),
             info=info,
         )
 
     box = Box(-clip, clip, space.shape)
     return env.replace(reset=reset, transition=transition, observation_space=box)
-
-
-def observation_moments(state: PyTree) -> Moments:
-    """Returns the moments that `normalize_observation` keeps in a (nested) state.
-
-    Raises:
-      ConfigError: the state holds none.
-    """
-    return find_state(state, NormalizeObservationState, "normalize_observation").moments

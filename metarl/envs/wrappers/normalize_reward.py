@@ -5,12 +5,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from metarl.core.errors import check_positive, check_range
-from metarl.core.types import Array, Key, PyTree
+from metarl.core.types import Array, Key
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.wrappers.moments import (
     VARIANCE_EPS,
     Moments,
-    find_state,
     initial_moments,
     merge_batch,
 )
@@ -64,12 +63,3 @@ def normalize_reward(
         return step._replace(reward=reward, state=following)
 
     return env.replace(reset=reset, transition=transition)
-
-
-def reward_moments(state: PyTree) -> Moments:
-    """Returns the moments that `normalize_reward` keeps in a (nested) state.
-
-    Raises:
-      ConfigError: the state holds none.
-    """
-    return find_state(state, NormalizeRewardState, "normalize_reward").moments

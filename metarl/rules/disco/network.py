@@ -1,4 +1,4 @@
-"""The meta-network: targets from a rollout, read backwards, and a memory of the agent's life.
+"""The meta-network: targets from a rollout, read backwards, and a memory of the agent's lifetime.
 
 Everything is a function of theta, whose layers are listed in `metarl.rules.disco.theta`. The
 network is the same for any number of actions.
@@ -77,14 +77,14 @@ class MetaOutputs(NamedTuple):
     z: Array
 
 
-def no_life(config: DiscoConfig) -> LSTMState:
+def initial_lifetime_state(config: DiscoConfig) -> LSTMState:
     """The memory of an agent that has not learnt yet."""
     zeros = jnp.zeros((config.lifetime_width,))
     return LSTMState(zeros, zeros)
 
 
 def meta_network(
-    theta: Theta, life: LSTMState, experience: Experience
+    theta: Theta, lifetime: LSTMState, experience: Experience
 ) -> tuple[MetaOutputs, LSTMState]:
     """Targets of a rollout, and the agent's memory with this rollout in it.
 
@@ -94,7 +94,7 @@ def meta_network(
 
     Args:
       theta: `{part: {layer: {"w", "b"}}}`.
-      life: memory `[lifetime_width]`.
+      lifetime: memory `[lifetime_width]`.
       experience: the rollout.
 
     Reference: Oh et al. 2025, Nature 648:312, methods and extended data.
@@ -103,7 +103,7 @@ def meta_network(
     inputs = _inputs(experience)
     x, actions = _embedded(theta, "trajectory", inputs)
     features = backwards_lstm(net["lstm"], x, experience.trajectory.done)
-    gate = dense(net["gate"], life.hidden)
+    gate = dense(net["gate"], lifetime.hidden)
     features = features * jnp.broadcast_to(gate, features.shape)
     outputs = MetaOutputs(
         policy=_policy(net["pi_hidden"], net["pi_hat"], features, actions),
@@ -111,7 +111,7 @@ def meta_network(
         z=dense(net["z_hat"], features),
     )
     summary = dense(net["summary"], features)
-    return outputs, _lived(theta, life, inputs, summary, outputs.y)
+    return outputs, _lifetime_step(theta, lifetime, inputs, summary, outputs.y)
 
 
 def _policy(hidden: Layer, out: Layer, features: Array, actions: Array) -> Array:
@@ -128,8 +128,8 @@ def _policy(hidden: Layer, out: Layer, features: Array, actions: Array) -> Array
     return dense(out, x)[..., 0]
 
 
-def _lived(
-    theta: Theta, life: LSTMState, inputs: Inputs, summary: Array, y_hat: Array
+def _lifetime_step(
+    theta: Theta, lifetime: LSTMState, inputs: Inputs, summary: Array, y_hat: Array
 ) -> LSTMState:
     """One step of the lifetime's LSTM, on an average over time and batch."""
     net = theta["lifetime"]
@@ -137,7 +137,7 @@ def _lived(
     y_hat = perceptron(net["y_hidden"], net["y_out"], jax.nn.softmax(y_hat))
     x = jnp.concatenate([x, summary, y_hat], axis=-1)
     x = jnp.mean(dense(net["inputs"], x), axis=(0, 1))
-    return lstm_step(dense(net["lstm"], jnp.concatenate([x, life.hidden])), life.cell)
+    return lstm_step(dense(net["lstm"], jnp.concatenate([x, lifetime.hidden])), lifetime.cell)
 
 
 def _embedded(theta: Theta, part: str, inputs: Inputs) -> tuple[Array, Array]:
@@ -178,7 +178,7 @@ def _inputs(experience: Experience) -> Inputs:
         signed_log(values.value),
         signed_log(values.next_value),
         signed_log(values.advantage),
-        values.advantage_normalised,
+        values.advantage_normalized,
         slow,
     ]
     embedded = [seen.y for network in (online, target) for seen in network]
@@ -193,7 +193,7 @@ def _inputs(experience: Experience) -> Inputs:
     advantages = [
         signed_log(values.q),
         signed_log(values.action_advantage),
-        values.action_advantage_normalised,
+        values.action_advantage_normalized,
         jax.nn.one_hot(taken, policy.shape[-1]),
     ]
     return Inputs(

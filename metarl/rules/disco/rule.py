@@ -12,19 +12,20 @@ import jax
 import jax.numpy as jnp
 
 from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.rl import moving_moments
 from metarl.rl.distributions import Categorical
-from metarl.rl.divergences import categorical_divergence
-from metarl.rl.moving_moments import MovingMoments, no_moments
+from metarl.rl.divergences import categorical_kl_divergence
+from metarl.rl.moving_moments import MovingMoments
 from metarl.rl.trajectory import Trajectory
 from metarl.rl.two_hot import two_hot_cross_entropy
 from metarl.rl.value_transforms import signed_hyperbolic
 from metarl.rules.disco.config import DiscoConfig
 from metarl.rules.disco.layers import LSTMState
-from metarl.rules.disco.network import Experience, MetaOutputs, meta_network, no_life
+from metarl.rules.disco.network import Experience, MetaOutputs, initial_lifetime_state, meta_network
 from metarl.rules.disco.theta import init_theta
 from metarl.rules.disco.values import Values, at_action, values
 from metarl.rules.disco.views import NEXT_POLICY, Q, View, Y, Z, views
-from metarl.rules.update_rule import LOGITS, Apply, Clock, Outputs, RuleState, UpdateRule
+from metarl.rules.update_rule import LOGITS, Apply, LifetimeProgress, Outputs, RuleState, UpdateRule
 
 
 class DiscoState(NamedTuple):
@@ -33,12 +34,12 @@ class DiscoState(NamedTuple):
     Attributes:
       target_params: slowly following parameters.
       moments: of advantages.
-      life: state of the lifetime's LSTM.
+      lifetime: state of the lifetime's LSTM.
     """
 
     target_params: PyTree
     moments: MovingMoments
-    life: LSTMState
+    lifetime: LSTMState
 
 
 class DiscoTargets(NamedTuple):
@@ -85,9 +86,11 @@ def disco(
             NEXT_POLICY: (actions, actions),
         }
 
-    def start(theta: Theta, params: PyTree) -> DiscoState:
+    def init_state(theta: Theta, params: PyTree) -> DiscoState:
         del theta
-        return DiscoState(jax.tree.map(jnp.asarray, params), no_moments(), no_life(config))
+        return DiscoState(
+            jax.tree.map(jnp.asarray, params), moving_moments.init(), initial_lifetime_state(config)
+        )
 
     def targets(
         theta: Theta,
@@ -95,29 +98,29 @@ def disco(
         params: PyTree,
         apply: Apply,
         trajectory: Trajectory,
-        clock: Clock,
+        progress: LifetimeProgress,
     ) -> tuple[DiscoTargets, RuleState, dict[str, Array]]:
-        del clock
+        del progress
         online = views(config, theta, params, apply, trajectory)
         target = views(config, theta, state.target_params, apply, trajectory)
         found, moments = values(config, state.moments, online, target, trajectory)
         experience = Experience(trajectory, online, target, found)
-        meta, life = meta_network(theta, state.life, experience)
-        followed = _follow(config, state.target_params, params)
+        meta, lifetime = meta_network(theta, state.lifetime, experience)
+        followed = _update_target_params(config, state.target_params, params)
         log = _log(meta, found, target.now)
         return (
             DiscoTargets(meta, online.then.logits, found.q_target),
-            DiscoState(followed, moments, life),
+            DiscoState(followed, moments, lifetime),
             log,
         )
 
     def loss(outputs: Outputs, trajectory: Trajectory, targets: DiscoTargets) -> Array:
         return jnp.mean(_step_losses(config, outputs, trajectory, targets))
 
-    return UpdateRule(name, init, outputs, start, targets, loss)
+    return UpdateRule(name, init, outputs, init_state, targets, loss)
 
 
-def _follow(config: DiscoConfig, target_params: PyTree, params: PyTree) -> PyTree:
+def _update_target_params(config: DiscoConfig, target_params: PyTree, params: PyTree) -> PyTree:
     if not config.input_gradient:
         params = jax.lax.stop_gradient(params)
     share = 1.0 - config.target_decay
@@ -130,10 +133,10 @@ def _step_losses(
     """The loss of every step, `[T, B]`."""
     action = trajectory.action
     meta = targets.meta
-    policy = categorical_divergence(meta.policy, outputs[LOGITS])
-    y = categorical_divergence(meta.y, outputs[Y])
-    z = categorical_divergence(meta.z, at_action(outputs[Z], action))
-    next_policy = categorical_divergence(
+    policy = categorical_kl_divergence(meta.policy, outputs[LOGITS])
+    y = categorical_kl_divergence(meta.y, outputs[Y])
+    z = categorical_kl_divergence(meta.z, at_action(outputs[Z], action))
+    next_policy = categorical_kl_divergence(
         targets.next_policy, at_action(outputs[NEXT_POLICY], action)
     )
     value = two_hot_cross_entropy(
@@ -157,6 +160,6 @@ def _log(meta: MetaOutputs, found: Values, target: View) -> dict[str, Array]:
         "q_target": jnp.mean(found.q_target),
         "advantage": jnp.mean(found.advantage),
         "policy_target_entropy": jnp.mean(Categorical(meta.policy).entropy()),
-        "policy_target_divergence": jnp.mean(categorical_divergence(target.logits, meta.policy)),
+        "policy_target_divergence": jnp.mean(categorical_kl_divergence(target.logits, meta.policy)),
         "squared_means": jnp.sum(jnp.stack([jnp.mean(x) for x in meta]) ** 2),
     }

@@ -123,18 +123,6 @@ def from_published(config: DiscoConfig, arrays: Mapping[str, Any]) -> Theta:
     return theta
 
 
-def to_published(config: DiscoConfig, theta: Theta) -> dict[str, Any]:
-    """The inverse of `from_published`."""
-    arrays = {}
-    for part, layers in layer_shapes(config).items():
-        for layer, shape in layers.items():
-            name = _published_name(part, layer)
-            published = (1, *shape) if _is_convolution(name) else shape
-            arrays[f"{name}/w"] = theta[part][layer]["w"].reshape(published)
-            arrays[f"{name}/b"] = theta[part][layer]["b"]
-    return arrays
-
-
 def _published_name(part: str, layer: str) -> str:
     layers = {**_EMBEDDERS, **_OWN[part]}
     return f"{_PREFIXES[part]}/{layers[layer]}"

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from metarl.core.types import Array
+from metarl.rl import moving_moments
 from metarl.rl.distributions import Categorical
-from metarl.rl.moving_moments import MovingMoments, moved, normalised
+from metarl.rl.moving_moments import MovingMoments
 from metarl.rl.retrace import retrace_targets
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.disco.config import DiscoConfig
@@ -23,9 +24,9 @@ class Values(NamedTuple):
       q: action-values of the target network.
       q_target: Retrace's target for the action taken.
       advantage: `q_target - V`, with the target network's `V`.
-      advantage_normalised: the same by its moving mean and standard deviation.
+      advantage_normalized: the same by its moving mean and standard deviation.
       action_advantage: `q - V` of every action.
-      action_advantage_normalised: the same by the moments of `advantage`.
+      action_advantage_normalized: the same by the moments of `advantage`.
     """
 
     value: Array
@@ -33,14 +34,14 @@ class Values(NamedTuple):
     q: Array
     q_target: Array
     advantage: Array
-    advantage_normalised: Array
+    advantage_normalized: Array
     action_advantage: Array
-    action_advantage_normalised: Array
+    action_advantage_normalized: Array
 
 
 def behaviour_logits(trajectory: Trajectory) -> Array:
     """Logits `[T, B, A]` of the policy that acted."""
-    return trajectory.policy[0]
+    return trajectory.behaviour_params[0]
 
 
 def at_action(x: Array, action: Array) -> Array:
@@ -82,15 +83,17 @@ def values(
     )
     advantage = q_target - baseline
     action_advantage = target.now.q - baseline[..., None]
-    moments = moved(moments, advantage, config.moments_decay)
+    moments = moving_moments.update(moments, advantage, config.moments_decay)
     found = Values(
         value=jnp.sum(policy * online.now.q, axis=-1),
         next_value=jnp.sum(next_policy * online.then.q, axis=-1),
         q=target.now.q,
         q_target=q_target,
         advantage=advantage,
-        advantage_normalised=normalised(moments, advantage, config.moments_eps),
+        advantage_normalized=moving_moments.normalize(moments, advantage, config.moments_eps),
         action_advantage=action_advantage,
-        action_advantage_normalised=normalised(moments, action_advantage, config.moments_eps),
+        action_advantage_normalized=moving_moments.normalize(
+            moments, action_advantage, config.moments_eps
+        ),
     )
     return jax.lax.stop_gradient((found, moments))

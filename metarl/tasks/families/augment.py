@@ -139,7 +139,7 @@ def rescaled(family: TaskFamily, draw: DrawUnits, span: Span) -> TaskFamily:
         init=init,
         loss=loss,
         evaluate=evaluate,
-        normalise=lambda loss, task: family.normalise(loss, task.task),
+        normalize=lambda loss, task: family.normalize(loss, task.task),
         multipliers=None if multipliers is None else lambda task: multipliers(task.task),
     )
 

@@ -92,7 +92,7 @@ def family_of_data(
         measured = jax.vmap(partial(measure, params, task.network))(numbers)
         return jax.tree.map(jnp.mean, measured)
 
-    def normalise(loss: Array, task: Task) -> Array:
+    def normalize(loss: Array, task: Task) -> Array:
         del task
         return compress(loss / chance)
 
@@ -102,7 +102,7 @@ def family_of_data(
         lambda key, task: init(key, task.network),
         loss,
         evaluate,
-        normalise,
+        normalize,
         None if multipliers is None else lambda task: multipliers(task.network),
     )
 

@@ -21,7 +21,7 @@ class Advantages(NamedTuple):
     targets: Array
 
 
-def generalised_advantages(
+def generalized_advantage_estimation(
     r_t: Array,
     v_tm1: Array,
     v_t: Array,
