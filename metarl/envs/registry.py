@@ -31,19 +31,19 @@ def make(name: str, **options: Any) -> Environment:
       ConfigError: the name or an option is unknown, an option has the wrong type or is given twice,
         or what the environment needs is missing.
     """
-    base, written = base_name(name), options_in(name)
+    base, parsed = base_name(name), options_in(name)
     if base not in registered():
         raise ConfigError(
             f"Unknown environment {base!r}.{_suggest(base)} Permitted: {', '.join(registered())}."
         )
-    if twice := sorted(written.keys() & options):
+    if twice := sorted(parsed.keys() & options):
         raise ConfigError(f"{name!r} has option {twice[0]!r}, which is given beside it too.")
-    options |= written
+    options |= parsed
     prefix, own_name = base.split("/", 1)
     adapter = _ADAPTERS[prefix]
     check_types(base, options, adapter.make)
     env = adapter.make(own_name, **options)
-    return env.replace(name=name) if written else env
+    return env.replace(name=name) if parsed else env
 
 
 def _suggest(name: str) -> str:

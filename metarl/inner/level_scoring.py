@@ -57,8 +57,8 @@ class Regret:
         baseline = jax.lax.fori_loop(0, task.lifetime, live, baseline)
         # The same episodes for both, as far as their actions agree.
         return algorithmic_regret(
-            tested_return(key_test, self.baseline, task, baseline, self.steps),
-            tested_return(key_test, self.agent.agent, task, state.agent, self.steps),
+            evaluate_return(key_test, self.baseline, task, baseline, self.steps),
+            evaluate_return(key_test, self.agent.agent, task, state.agent, self.steps),
         )
 
 
@@ -79,7 +79,7 @@ class OptimalRegret:
     def __call__(self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState) -> Array:
         """Scores a level."""
         del theta
-        earned = tested_return(key, self.agent.agent, task, state.agent, self.steps)
+        earned = evaluate_return(key, self.agent.agent, task, state.agent, self.steps)
         return optimal_regret(self.optimum(task.task), earned)
 
 
@@ -104,7 +104,7 @@ class TrajectoryScore:
         return self.score(self.agent, trajectory, state)
 
 
-def tested_return(
+def evaluate_return(
     key: Key, agent: RuleAgent, task: TimedTask, state: RuleAgentState, steps: int
 ) -> Array:
     """Mean return of the episodes that end within `steps` steps of new episodes, a scalar.

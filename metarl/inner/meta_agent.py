@@ -138,7 +138,7 @@ class MetaAgent:
         agent, loss, rule_log = self.agent.learn(theta, task, agent, trajectory)
         log = self.agent.record(trajectory, loss, rule_log)
         updated = self.agent.apply(agent.params, trajectory.obs)
-        state, value_error = self._observe(state._replace(agent=agent), trajectory)
+        state, value_error = self._update_critic(state._replace(agent=agent), trajectory)
         return state, MetaAgentLog(log, _entropies(updated), value_error)
 
     def exam(
@@ -161,8 +161,8 @@ class MetaAgent:
         policy = Categorical(self.agent.apply(agent.params, trajectory.obs)[LOGITS])
         # Both factors are [T, B]: a stray axis would erase the credit of single steps.
         gain = jnp.mean(policy.log_prob(trajectory.action) * standardise(advantages))
-        loss = -gain + self._regulariser(logs)
-        state, value_error = self._observe(state._replace(agent=agent), trajectory)
+        loss = -gain + self._regularizer(logs)
+        state, value_error = self._update_critic(state._replace(agent=agent), trajectory)
         log = {
             "reward": jnp.mean(trajectory.reward),
             "value_error": value_error,
@@ -192,7 +192,7 @@ class MetaAgent:
         outputs: Any = self.critic.apply({"params": critic}, obs)
         return outputs[_VALUE]
 
-    def _observe(
+    def _update_critic(
         self, state: MetaAgentState, trajectory: Trajectory
     ) -> tuple[MetaAgentState, Array]:
         """Lets the critic learn from a rollout, and keeps the best return seen."""
@@ -215,7 +215,7 @@ class MetaAgent:
         best = jnp.maximum(state.best_return, jnp.max(ended))
         return MetaAgentState(state.agent, critic, opt_state, best), errors[0]
 
-    def _regulariser(self, logs: MetaAgentLog) -> Array:
+    def _regularizer(self, logs: MetaAgentLog) -> Array:
         config = self.config
         terms = {
             "policy_target_square": config.policy_target,

@@ -157,7 +157,7 @@ class PPO:
         key_network, key_reset = split_named(key, "network", "reset")
         example = observation_example(self.env.observation_space.shape)
         params = initial_params(self.network, key_network, example)
-        env_params, lifetime = self._timed(task)
+        env_params, lifetime = self._split_task(task)
         obs, env_state = self.prepared_env.reset(key_reset, env_params)
         opt_state = self._transformation(theta, params, lifetime).init(params)
         return PPOState(params, opt_state, env_state, obs, jnp.int32(0))
@@ -165,7 +165,7 @@ class PPO:
     def step(self, key: Key, theta: Theta, task: Task, state: PPOState) -> tuple[PPOState, PPOLog]:
         """One update: a rollout, then epochs of minibatch gradient steps on it."""
         key_rollout, key_noise = split_named(key, "rollout", "policy")
-        env_params, lifetime = self._timed(task)
+        env_params, lifetime = self._split_task(task)
         env_state, obs, trajectory = rollout(
             key_rollout,
             self.prepared_env,
@@ -177,11 +177,11 @@ class PPO:
         )
         with jax.named_scope("advantages"):
             batch = self._batch(state.params, trajectory)
-        params, opt_state, losses = self._optimise(key, theta, lifetime, state, batch)
+        params, opt_state, losses = self._optimize(key, theta, lifetime, state, batch)
         log = _episode_log(trajectory, losses)
         return PPOState(params, opt_state, env_state, obs, state.update + 1), log
 
-    def _timed(self, task: Task) -> tuple[EnvParams, Steps]:
+    def _split_task(self, task: Task) -> tuple[EnvParams, Steps]:
         """Parameters of the environment, and the updates of the lifetime."""
         return task if isinstance(task, TimedTask) else (task, self.config.updates)
 
@@ -237,7 +237,7 @@ class PPO:
     def _thetas(self, theta: Theta) -> PPOTheta:
         return PPOTheta(theta, ()) if self.inner_optimizer is None else theta
 
-    def _optimise(
+    def _optimize(
         self, key: Key, theta: Theta, lifetime: Steps, state: PPOState, batch: Batch
     ) -> tuple[PyTree, optax.OptState, Losses]:
         config = self.config

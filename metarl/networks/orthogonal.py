@@ -37,7 +37,7 @@ def orthogonal_kernels(key: Key, shapes: Sequence[Shape]) -> list[Array]:
     for members, stack, size in zip(groups.values(), stacks, sizes, strict=True):
         q = _orthonormal(block[start : start + size].reshape(stack))
         start += size
-        kernels |= {i: _cut(q[place], shapes[i]) for place, i in enumerate(members)}
+        kernels |= {i: _leading_columns(q[place], shapes[i]) for place, i in enumerate(members)}
     return [kernels[i] for i in range(len(shapes))]
 
 
@@ -52,7 +52,7 @@ def _orthonormal(matrices: Array) -> Array:
     return q * jnp.sign(jnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
 
 
-def _cut(q: Array, shape: Shape) -> Array:
+def _leading_columns(q: Array, shape: Shape) -> Array:
     rows, columns = _matrix(shape)
     narrow = q[:, : min(rows, columns)]
     return (narrow if rows >= columns else narrow.T).reshape(shape)

@@ -25,7 +25,7 @@ def two_hot(x: Array, low: float, high: float, bins: int) -> Array:
 
     Reference: Schrittwieser et al. 2020, arXiv:1911.08265, appendix F.
     """
-    index, weight = _neighbours(x, low, high, bins)
+    index, weight = _neighbors(x, low, high, bins)
     places = jnp.reshape(jnp.arange(bins), (1,) * jnp.ndim(x) + (bins,))
     index, weight = index[..., None], weight[..., None]
     return jnp.where(places == index, 1.0 - weight, 0.0) + jnp.where(
@@ -65,7 +65,7 @@ def two_hot_cross_entropy(logits: Array, x: Array, low: float, high: float) -> A
     return -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1)
 
 
-def _neighbours(x: Array, low: float, high: float, bins: int) -> tuple[Array, Array]:
+def _neighbors(x: Array, low: float, high: float, bins: int) -> tuple[Array, Array]:
     """The lower neighbour's index, and the share of the upper one."""
     position = (jnp.clip(x, low, high) - low) * ((bins - 1) / (high - low))
     # The last bin is the upper neighbour of the one before it.

@@ -12,7 +12,7 @@ import pytest
 
 from metarl.core.keys import split_named
 from metarl.envs import registry
-from metarl.inner.replay import add_trajectories, init_replay, sampled
+from metarl.inner.replay import add_trajectories, init_replay, sample_trajectories
 from metarl.inner.rule_agent import RuleAgent
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
@@ -61,7 +61,7 @@ def live(agent, task, setting, theta, key, iterations):
         key_act, key_sample = split_named(key, "act", "sample")
         state, trajectory = agent.collect(key_act, task, state, ROLLOUT)
         replay = add_trajectories(replay, trajectory)
-        batch = sampled(key_sample, replay, setting.batch)
+        batch = sample_trajectories(key_sample, replay, setting.batch)
         learnt, *_ = agent.learn(theta, task, state, batch)
         ready = replay.size >= setting.batch
         state = jax.tree.map(lambda a, b: jnp.where(ready, a, b), learnt, state)

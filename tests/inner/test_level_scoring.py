@@ -133,7 +133,7 @@ def test_a_constant_return_is_measured_exactly(make, steps, expected, key):
     @jax.jit
     def measure(key, state):
         state, _ = agent.agent.collect(key, task, state, 3)
-        return level_scoring.tested_return(key, agent.agent, task, state, steps)
+        return level_scoring.evaluate_return(key, agent.agent, task, state, steps)
 
     assert measure(key, state) == expected
 

@@ -27,7 +27,7 @@ from metarl.inner.training_exams import (
 from metarl.optimizers.protocol import InnerOptimizer, from_optax
 from metarl.tasks import families
 from metarl.tasks.curricula import Uniform
-from metarl.tasks.families.quadratic import after_sgd
+from metarl.tasks.families.quadratic import sgd_iterate
 from metarl.tasks.family import TaskFamily
 from metarl.tasks.lifetimes import Lifetimes, TimedTask
 
@@ -66,12 +66,12 @@ def test_steepest_descent_follows_the_closed_form(quadratic, quadratic_task):
     assert int(state.step) == STEPS
     q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])
     for n in range(STEPS):
-        x = np.asarray(after_sgd(quadratic_task.task, start, rate, n), np.float64)
+        x = np.asarray(sgd_iterate(quadratic_task.task, start, rate, n), np.float64)
         gradient = q @ (h * (q.T @ (x - s)))
         np.testing.assert_allclose(logs.loss[n], 0.5 * (x - s) @ gradient, rtol=1e-4)
         np.testing.assert_allclose(logs.grad_norm[n], np.linalg.norm(gradient), rtol=1e-4)
         np.testing.assert_allclose(logs.update_norm[n], rate * np.linalg.norm(gradient), rtol=1e-4)
-    last = after_sgd(quadratic_task.task, start, rate, STEPS)
+    last = sgd_iterate(quadratic_task.task, start, rate, STEPS)
     np.testing.assert_allclose(state.params["x"], last, rtol=1e-4, atol=1e-5)
     normalised = [float(quadratic.normalize(loss, quadratic_task.task)) for loss in logs.loss]
     np.testing.assert_allclose(logs.meta_loss, normalised, rtol=1e-6)
@@ -221,7 +221,7 @@ def test_of_a_life_in_parts_the_final_exam_counts_the_end_alone(quadratic, quadr
     assert after is state
     start = learner.init(jax.random.split(jax.random.key(0))[0], (), quadratic_task).params["x"]
     q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])
-    x = np.asarray(after_sgd(quadratic_task.task, start, rate, STEPS - 1), np.float64)
+    x = np.asarray(sgd_iterate(quadratic_task.task, start, rate, STEPS - 1), np.float64)
     exact = jnp.float32(0.5 * np.sum(h * (q.T @ (x - s)) ** 2))
     assert float(end) == pytest.approx(
         float(quadratic.normalize(exact, quadratic_task.task)), rel=1e-4

@@ -8,7 +8,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.tasks import families
 from metarl.tasks.families.functions import FUNCTIONS, FunctionTask, optimum
-from metarl.tasks.families.quadratic import after_sgd
+from metarl.tasks.families.quadratic import sgd_iterate
 
 
 def value(name, x):
@@ -197,8 +197,8 @@ def test_steepest_descent_on_a_quadratic_is_known():
     rate, x = 0.8 / h.max(), np.asarray(start, np.float64)
     for _ in range(7):
         x = x - rate * q @ (h * (q.T @ (x - s)))
-    np.testing.assert_allclose(after_sgd(task, start, rate, 7), x, rtol=1e-5, atol=1e-6)
-    assert np.linalg.norm(after_sgd(task, start, rate, 10_000) - s) < 1e-5
+    np.testing.assert_allclose(sgd_iterate(task, start, rate, 7), x, rtol=1e-5, atol=1e-6)
+    assert np.linalg.norm(sgd_iterate(task, start, rate, 10_000) - s) < 1e-5
 
 
 def test_a_quadratic_is_measured_by_its_mean_start():

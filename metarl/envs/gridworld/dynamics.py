@@ -94,7 +94,7 @@ def draw(key: Key, level: Level) -> GridDraws:
 
 def advance(draws: GridDraws, state: GridState, action: Array, level: Level) -> Outcome:
     """Takes one step."""
-    agent = _moved(state.agent, action, level)
+    agent = _move(state.agent, action, level)
     collected = state.present & (state.objects == agent)
     survival = jnp.prod(1.0 - jnp.where(collected, level.p_terminate, 0.0))
     terminated = draws.terminate < 1.0 - survival
@@ -125,7 +125,7 @@ def state_index(state: GridState, cells: int) -> Array:
     return state.agent + cells * jnp.sum(jnp.where(state.present, powers, 0), dtype=jnp.int32)
 
 
-def _moved(agent: Array, action: Array, level: Level) -> Array:
+def _move(agent: Array, action: Array, level: Level) -> Array:
     width = level.walls.shape[-1]
     move = jnp.asarray(MOVES, jnp.int32)[action]
     row, column = agent // width + move[0], agent % width + move[1]

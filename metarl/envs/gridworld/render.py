@@ -13,12 +13,12 @@ from metarl.core.errors import check_range
 from metarl.envs.gridworld.dynamics import GridState
 from metarl.envs.gridworld.level import Level, shape_of
 
-# Okabe and Ito's blue and vermilion, told apart under every common colour blindness.
+# Okabe and Ito's blue and vermilion, told apart under every common color blindness.
 GOOD, BAD = np.array([0, 114, 178]), np.array([213, 94, 0])
 FLOOR, LINE, WALL = np.array([250, 250, 248]), np.array([226, 228, 230]), np.array([84, 90, 97])
 OUTSIDE, AGENT, RIM = np.array([255, 255, 255]), np.array([24, 26, 29]), np.array([255, 255, 255])
 FAINTEST = 0.3
-"""Strength of colour of a reward of nearly zero; the largest of the level has 1."""
+"""Strength of color of a reward of nearly zero; the largest of the level has 1."""
 
 
 def render(level: Level, state: GridState | None = None, cell: int = 20) -> np.ndarray:
@@ -44,9 +44,9 @@ def render(level: Level, state: GridState | None = None, cell: int = 20) -> np.n
     largest = max(np.abs(host.rewards[host.exists]).max(initial=0.0), 1e-6)
     for i in np.flatnonzero(host.exists):
         strength = FAINTEST + (1 - FAINTEST) * abs(host.rewards[i]) / largest
-        colour = GOOD if host.rewards[i] >= 0 else BAD
-        colour = strength * colour + (1 - strength) * FLOOR
-        picture.square(objects[i], colour, bool(present[i]))
+        color = GOOD if host.rewards[i] >= 0 else BAD
+        color = strength * color + (1 - strength) * FLOOR
+        picture.square(objects[i], color, bool(present[i]))
     picture.disc(agent)
     return picture.pixels
 
@@ -111,22 +111,22 @@ class _Picture:
         side = self.cell - 1
         return self.pixels[top + margin : top + side - margin, left + margin : left + side - margin]
 
-    def fill(self, place: Any, colour: np.ndarray) -> None:
+    def fill(self, place: Any, color: np.ndarray) -> None:
         """Fills a cell."""
-        self._patch(place, 0)[:] = colour
+        self._patch(place, 0)[:] = color
 
-    def square(self, place: Any, colour: np.ndarray, full: bool) -> None:
+    def square(self, place: Any, color: np.ndarray, full: bool) -> None:
         """Draws an object, or its outline."""
         margin = max(1, self.cell // 6)
-        self._patch(place, margin)[:] = colour
+        self._patch(place, margin)[:] = color
         if not full:
             self._patch(place, margin + max(1, self.cell // 12))[:] = FLOOR
 
     def disc(self, place: Any) -> None:
         """Draws the agent, with a light rim so that it stands out from an object below it."""
         patch = self._patch(place, 0)
-        centre = (len(patch) - 1) / 2
+        center = (len(patch) - 1) / 2
         y, x = np.ogrid[: len(patch), : len(patch)]
-        distance = np.hypot(y - centre, x - centre) / self.cell
+        distance = np.hypot(y - center, x - center) / self.cell
         patch[distance <= 0.34] = RIM
         patch[distance <= 0.27] = AGENT

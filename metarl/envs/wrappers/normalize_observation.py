@@ -46,9 +46,9 @@ def normalize_observation(
     space = env.observation_space
 
     def normalize(obs: Array, moments: Moments) -> Array:
-        centred = obs - align(moments.mean, env.batch_shape)
+        centered = obs - align(moments.mean, env.batch_shape)
         scale = jnp.sqrt(align(moments.var, env.batch_shape) + VARIANCE_EPS)
-        return jnp.clip(centred / scale, -clip, clip)
+        return jnp.clip(centered / scale, -clip, clip)
 
     def count(moments: Moments, obs: Array) -> Moments:
         return merge_batch(moments, obs, env.batch_shape) if update else moments

@@ -17,7 +17,7 @@ from metarl.core.contracts import TaskDistribution
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Task
-from metarl.tasks.curricula.priorities import PRIORITISATIONS, log_shares, mixed
+from metarl.tasks.curricula.priorities import PRIORITIZATIONS, log_shares, mix_with_staleness
 
 NO_TICKET = -1
 """The ticket of a slot that wanted no task, or of a level for which no entry was free."""
@@ -30,7 +30,7 @@ class LevelReplayConfig:
     Attributes:
       capacity: C, levels kept.
       replay_probability: chance that a slot gets a level of the buffer and not a fresh one.
-      prioritisation: how scores become weights, a name of `PRIORITISATIONS`.
+      prioritisation: how scores become weights, a name of `PRIORITIZATIONS`.
       temperature: of the weights; the smaller, the more the best levels are preferred.
       staleness: share of replays that go by how long ago a level was last handed out.
       minimum_fill: share of the buffer that has to be evaluated before anything is replayed.
@@ -45,7 +45,7 @@ class LevelReplayConfig:
 
     def __post_init__(self) -> None:
         check_positive(capacity=self.capacity, temperature=self.temperature)
-        check_choice("prioritisation", self.prioritisation, PRIORITISATIONS)
+        check_choice("prioritisation", self.prioritisation, PRIORITIZATIONS)
         check_range(
             0, 1,
             replay_probability=self.replay_probability,
@@ -210,10 +210,10 @@ class LevelReplay:
 
     def _log_probabilities(self, state: LevelBuffer) -> Array:
         config, can = self.config, state.evaluated & ~state.in_use
-        weights = PRIORITISATIONS[config.prioritisation](state.scores, can, config.temperature)
+        weights = PRIORITIZATIONS[config.prioritisation](state.scores, can, config.temperature)
         age = (state.clock - state.last_played).astype(jnp.float32)
         by_age = log_shares(jnp.where(can, jnp.log(age), -jnp.inf), can)
-        return mixed(log_shares(weights, can), by_age, config.staleness)
+        return mix_with_staleness(log_shares(weights, can), by_age, config.staleness)
 
     def snapshot(self, state: LevelBuffer) -> dict[str, Task]:
         """The buffer for people to look at.

@@ -57,7 +57,7 @@ def softmax_weights(scores: Array, can: Array, temperature: float) -> Array:
     return jnp.where(can, below / temperature, -jnp.inf)
 
 
-PRIORITISATIONS: MappingProxyType[str, Callable[[Array, Array, float], Array]] = MappingProxyType(
+PRIORITIZATIONS: MappingProxyType[str, Callable[[Array, Array, float], Array]] = MappingProxyType(
     {"rank": rank_weights, "proportional": proportional_weights, "softmax": softmax_weights}
 )
 """Every prioritisation by the name that configurations use."""
@@ -70,7 +70,7 @@ def log_shares(log_weights: Array, can: Array) -> Array:
     return jnp.where(can, jax.nn.log_softmax(log_weights), -jnp.inf)
 
 
-def mixed(by_score: Array, by_staleness: Array, staleness: float) -> Array:
+def mix_with_staleness(by_score: Array, by_staleness: Array, staleness: float) -> Array:
     """`log((1 - staleness) P_score + staleness P_stale)`, `[C]`, from the logarithms of both.
 
     Reference: Jiang et al. 2021, arXiv:2010.03934, section 3.2.

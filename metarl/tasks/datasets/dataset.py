@@ -38,7 +38,7 @@ class Dataset:
         """Shape of one input."""
         return self.train_inputs.shape[1:]
 
-    def seen(self, inputs: Array) -> Array:
+    def preprocess(self, inputs: Array) -> Array:
         """Turns stored inputs into what a network sees, float32."""
         return inputs.astype(jnp.float32) * self.scale
 

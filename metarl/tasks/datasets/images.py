@@ -10,7 +10,7 @@ from metarl.core.errors import ArtifactError, ConfigError
 from metarl.tasks.datasets.dataset import Dataset
 from metarl.tasks.datasets.download import RemoteFile, fetch
 from metarl.tasks.datasets.formats import read_cifar, read_idx
-from metarl.tasks.datasets.resize import grey, resized
+from metarl.tasks.datasets.resize import grayscale, resize
 
 _CLASSES = 10
 
@@ -108,7 +108,7 @@ def read_cifar10(name: str, file: RemoteFile, folder: Path | None = None) -> Dat
     return Dataset(name, *train, *test, classes=_CLASSES, scale=1 / 255)
 
 
-def prepared(
+def preprocess_images(
     dataset: Dataset, size: int | None = None, antialias: bool = True, gray: bool = False
 ) -> Dataset:
     """Images made smaller, and colourless.
@@ -116,7 +116,7 @@ def prepared(
     Args:
       dataset: of uint8 images.
       size: of both sides; None = as they are.
-      antialias: see `resized`.
+      antialias: see `resize`.
       gray: whether only the brightness is kept.
 
     Raises:
@@ -126,9 +126,9 @@ def prepared(
     if gray:
         if dataset.shape[-1] != 3:
             raise ConfigError(f"{dataset.name} has no colours, so gray cannot be set.")
-        steps.append(grey)
+        steps.append(grayscale)
     if size is not None and (size, size) != dataset.shape[:2]:
-        steps.append(lambda images: resized(images, size, antialias))
+        steps.append(lambda images: resize(images, size, antialias))
     for step in steps:
         dataset = replace(
             dataset,

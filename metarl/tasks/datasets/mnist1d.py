@@ -42,7 +42,7 @@ def mnist1d(examples: int = 5000) -> Dataset:
     random = np.random.RandomState(42)
     each = examples // len(_TEMPLATES)
     drawn = [
-        _disturbed(template, random) for template in _standardised_templates() for _ in range(each)
+        _example(template, random) for template in _standardized_templates() for _ in range(each)
     ]
     labels = np.repeat(np.arange(len(_TEMPLATES), dtype=np.int32), each)
     order = random.permutation(len(labels))
@@ -54,25 +54,25 @@ def mnist1d(examples: int = 5000) -> Dataset:
     )
 
 
-def _standardised_templates() -> np.ndarray:
+def _standardized_templates() -> np.ndarray:
     shapes = np.array(_TEMPLATES)
     shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
     return (shapes - shapes[:, :1]) / 6
 
 
-def _disturbed(template: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+def _example(template: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     """One example, `[40]`."""
     # The offset tells a signal that passes through zero from padding.
     padding = np.zeros(36 + int(random.rand() * 25))
-    signal = _resampled(np.concatenate([template + 1e-8, padding]), _LONG)
+    signal = _resample(np.concatenate([template + 1e-8, padding]), _LONG)
     signal = signal * (1 + 0.4 * (random.rand() - 0.5))
     signal = np.roll(signal, random.randint(48))
     smooth = gaussian_filter1d(0.25 * random.randn(_LONG), 2)
     signal = np.where(signal != 0, signal, smooth) + 0.02 * random.randn(_LONG)
     slope = 0.75 * (random.rand() - 0.5)
-    return _resampled(signal - slope * np.linspace(-0.5, 0.5, _LONG), _SHORT)
+    return _resample(signal - slope * np.linspace(-0.5, 0.5, _LONG), _SHORT)
 
 
-def _resampled(signal: np.ndarray, points: int) -> np.ndarray:
+def _resample(signal: np.ndarray, points: int) -> np.ndarray:
     """The signal at as many equally spaced points, linearly in between."""
     return np.interp(np.linspace(0, 1, points), np.linspace(0, 1, len(signal)), signal)

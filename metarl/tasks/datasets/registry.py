@@ -11,7 +11,7 @@ from metarl.tasks.datasets.images import (
     CIFAR10,
     FASHION_MNIST,
     MNIST,
-    prepared,
+    preprocess_images,
     read_cifar10,
     read_idx_files,
 )
@@ -46,7 +46,7 @@ def load(name: str, size: int | None = None, antialias: bool = True, gray: bool 
 
     Args:
       name: one of `IMAGES` or `SERIES`.
-      size: see `metarl.tasks.datasets.images.prepared`, as are the others; for images only.
+      size: see `metarl.tasks.datasets.images.preprocess_images`, as are the others; for images only.
       antialias: how to make images smaller.
       gray: whether only the brightness of colours is kept.
 
@@ -56,7 +56,7 @@ def load(name: str, size: int | None = None, antialias: bool = True, gray: bool 
     """
     check_choice("data set", name, {**IMAGES, **SERIES})
     if name in IMAGES:
-        return prepared(IMAGES[name](), size, antialias, gray)
+        return preprocess_images(IMAGES[name](), size, antialias, gray)
     if size is not None or gray:
         raise ConfigError(f"{name} has no images, so neither size nor gray can be set.")
     return SERIES[name]()

@@ -11,7 +11,7 @@ _PART = 4096
 """Images converted at once, which bounds memory."""
 
 
-def resized(images: np.ndarray, size: int, antialias: bool = True) -> np.ndarray:
+def resize(images: np.ndarray, size: int, antialias: bool = True) -> np.ndarray:
     """Square images of another size.
 
     Args:
@@ -41,7 +41,7 @@ def resized(images: np.ndarray, size: int, antialias: bool = True) -> np.ndarray
     return np.concatenate([part(images[i : i + _PART]) for i in range(0, len(images), _PART)])
 
 
-def grey(images: np.ndarray) -> np.ndarray:
+def grayscale(images: np.ndarray) -> np.ndarray:
     """The brightness of colour images `[n, height, width, 3]`, `[n, height, width, 1]` uint8."""
     return np.rint(images.astype(np.float32) @ _LUMINANCE)[..., None].astype(np.uint8)
 

@@ -29,24 +29,24 @@ class Rescaled(NamedTuple):
     units: PyTree
 
 
-DrawUnits = Callable[[Key, Span, PyTree], PyTree]
+DrawScales = Callable[[Key, Span, PyTree], PyTree]
 """`(key, span, shapes of the parameters) -> units`."""
 
 
-def one_unit(key: Key, span: Span, shapes: PyTree) -> PyTree:
+def global_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
     """The same unit for all parameters."""
     unit = span.draw(key)
     return jax.tree.map(lambda _: unit, shapes)
 
 
-def unit_of_each_tensor(key: Key, span: Span, shapes: PyTree) -> PyTree:
+def per_tensor_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
     """A unit for every tensor."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(structure, [span.draw(key) for key in keys])
 
 
-def unit_of_each_parameter(key: Key, span: Span, shapes: PyTree) -> PyTree:
+def per_parameter_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
     """A unit for every entry of every tensor."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
@@ -57,10 +57,10 @@ def unit_of_each_parameter(key: Key, span: Span, shapes: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, units)
 
 
-RESCALINGS: Mapping[str, DrawUnits] = {
-    "global": one_unit,
-    "tensor": unit_of_each_tensor,
-    "parameter": unit_of_each_parameter,
+RESCALINGS: Mapping[str, DrawScales] = {
+    "global": global_scale,
+    "tensor": per_tensor_scale,
+    "parameter": per_parameter_scale,
 }
 """What may have a unit of its own, by name."""
 
@@ -101,7 +101,7 @@ def augmented(family: TaskFamily, config: AugmentConfig) -> TaskFamily:
     return family
 
 
-def rescaled(family: TaskFamily, draw: DrawUnits, span: Span) -> TaskFamily:
+def rescaled(family: TaskFamily, draw: DrawScales, span: Span) -> TaskFamily:
     """The family whose parameters are `q = p / units`.
 
     A gradient in q is `units` times that in p, and a step in q as large in p: what a step size

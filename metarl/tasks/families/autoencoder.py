@@ -12,7 +12,7 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Dataset
 from metarl.tasks.families.batches import BatchConfig, Measure, family_of_data, on_device
-from metarl.tasks.families.layers import dense, dense_layer, present, standard_weights
+from metarl.tasks.families.layers import dense, dense_layer, standard_weights, unit_mask
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
@@ -58,7 +58,7 @@ def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskF
     def init(key: Key, network: Bottleneck) -> PyTree:
         sizes = (inputs, widest, longest, widest, inputs)
         drawn = standard_weights(key, {f"layer_{i}": sizes[i : i + 2] for i in range(4)})
-        units, code = present(network.width, widest), present(network.code, longest)
+        units, code = unit_mask(network.width, widest), unit_mask(network.code, longest)
         return {
             "layer_0": dense_layer(drawn["layer_0"], inputs, None, units),
             "layer_1": dense_layer(drawn["layer_1"], network.width, units, code),
@@ -67,10 +67,10 @@ def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskF
         }
 
     def reproduced(params: PyTree, network: Bottleneck, x: Array) -> Array:
-        units, code = present(network.width, widest), present(network.code, longest)
-        for i, there in enumerate((units, code, units)):
+        units, code = unit_mask(network.width, widest), unit_mask(network.code, longest)
+        for i, mask in enumerate((units, code, units)):
             x = jnp.tanh(dense(params[f"layer_{i}"], x))
-            x = x * there.astype(x.dtype)
+            x = x * mask.astype(x.dtype)
         out = dense(params["layer_3"], x)
         return jax.nn.sigmoid(out) if bounded else out
 
@@ -78,7 +78,7 @@ def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskF
         input_at = on_device(data)
 
         def one(params: PyTree, network: Bottleneck, number: Array) -> dict[str, Array]:
-            x = dataset.seen(input_at(number)).reshape(-1)
+            x = dataset.preprocess(input_at(number)).reshape(-1)
             error = reproduced(params, network, x).astype(jnp.float32) - x
             return {"loss": jnp.mean(error**2)}
 

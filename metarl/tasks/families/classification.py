@@ -31,10 +31,10 @@ def classifier(
         input_at, target_at = on_device(inputs), on_device(targets)
 
         def one(params: PyTree, network: PyTree, number: Array) -> dict[str, Array]:
-            told = logits(params, network, dataset.seen(input_at(number)))
+            predicted = logits(params, network, dataset.preprocess(input_at(number)))
             target = target_at(number)
-            right = (jnp.argmax(told) == target).astype(jnp.float32)
-            return {"loss": cross_entropy(told, target), "accuracy": right}
+            right = (jnp.argmax(predicted) == target).astype(jnp.float32)
+            return {"loss": cross_entropy(predicted, target), "accuracy": right}
 
         return len(targets), one
 

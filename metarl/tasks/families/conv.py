@@ -11,7 +11,7 @@ from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Dataset
 from metarl.tasks.families.batches import BatchConfig
 from metarl.tasks.families.classification import classifier
-from metarl.tasks.families.layers import dense, dense_layer, present, standard_weights
+from metarl.tasks.families.layers import dense, dense_layer, standard_weights, unit_mask
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
@@ -67,7 +67,7 @@ def conv(name: str, config: ConvConfig, dataset: Dataset) -> TaskFamily:
         )
         layers, count, rows = {}, jnp.int32(channels), jnp.ones(channels)
         for i in range(config.layers):
-            units = present(network.widths[i], widest)
+            units = unit_mask(network.widths[i], widest)
             layers[f"conv_{i}"] = dense_layer(drawn[f"conv_{i}"], _SIDE**2 * count, rows, units)
             count, rows = network.widths[i], units
         layers["output"] = dense_layer(drawn["output"], count, rows)
@@ -78,7 +78,7 @@ def conv(name: str, config: ConvConfig, dataset: Dataset) -> TaskFamily:
             layer = params[f"conv_{i}"]
             flat = {"kernel": layer["kernel"].reshape(-1, widest), "bias": layer["bias"]}
             x = jax.nn.relu(dense(flat, _patches(x)))
-            x = x * present(network.widths[i], widest).astype(x.dtype)[None, None]
+            x = x * unit_mask(network.widths[i], widest).astype(x.dtype)[None, None]
         return dense(params["output"], jnp.mean(x, axis=(0, 1)))
 
     return classifier(name, config, dataset, sample, init, logits)

@@ -1,4 +1,4 @@
-"""Language models of characters: the next one is told from those before."""
+"""Language models of characters: the next one is predicted from those before."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,9 +69,9 @@ def language_model(
             window = jax.lax.dynamic_slice_in_dim(
                 jnp.asarray(characters), start, config.length + 1
             ).astype(jnp.int32)
-            told, target = logits(params, network, window[:-1]), window[1:]
-            right = (jnp.argmax(told, axis=-1) == target).astype(jnp.float32)
-            return {"loss": jnp.mean(cross_entropy(told, target)), "accuracy": jnp.mean(right)}
+            predicted, target = logits(params, network, window[:-1]), window[1:]
+            right = (jnp.argmax(predicted, axis=-1) == target).astype(jnp.float32)
+            return {"loss": jnp.mean(cross_entropy(predicted, target)), "accuracy": jnp.mean(right)}
 
         return starts, one
 

@@ -30,7 +30,7 @@ _TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a standard normal variable cut off at 2 on both sides."""
 
 
-def present(count: Array, size: int) -> Array:
+def unit_mask(count: Array, size: int) -> Array:
     """Ones for the first `count` of `size` units, zeros for the others, `[size]` float32."""
     return (jnp.arange(size) < count).astype(jnp.float32)
 
@@ -66,10 +66,10 @@ def kernel(
       rows: which inputs there are, ones and zeros `[inputs]`; None = all.
       columns: which outputs there are, `[outputs]`; None = all.
     """
-    return masked(standard / jnp.sqrt(jnp.asarray(fan_in, jnp.float32)), rows, columns)
+    return mask_weights(standard / jnp.sqrt(jnp.asarray(fan_in, jnp.float32)), rows, columns)
 
 
-def masked(weights: Array, rows: Array | None = None, columns: Array | None = None) -> Array:
+def mask_weights(weights: Array, rows: Array | None = None, columns: Array | None = None) -> Array:
     """Weights `[..., inputs, outputs]` with zeros where there is no input or no output."""
     lead = (1,) * (weights.ndim - 2)
     if rows is not None:

@@ -18,8 +18,8 @@ from metarl.tasks.families.layers import (
     check_activations,
     dense,
     dense_layer,
-    present,
     standard_weights,
+    unit_mask,
 )
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
@@ -92,7 +92,7 @@ def init_perceptron(
 ) -> PyTree:
     """Parameters at first; spare units and layers are zero."""
     widest, deepest = int(config.width.high), int(config.depth.high)
-    units = present(network.width, widest)
+    units = unit_mask(network.width, widest)
     hidden = [f"hidden_{i}" for i in range(1, deepest)]
     drawn = standard_weights(
         key,
@@ -104,14 +104,14 @@ def init_perceptron(
         "output": dense_layer(drawn["output"], network.width, units),
     }
     for i, name in enumerate(hidden, 1):
-        there = units * (i < network.depth)
-        layers[name] = dense_layer(drawn[name], network.width, units, there)
+        mask = units * (i < network.depth)
+        layers[name] = dense_layer(drawn[name], network.width, units, mask)
     return layers
 
 
 def perceptron(params: PyTree, network: Perceptron, inputs: Array, config: MLPConfig) -> Array:
     """Outputs `[outputs]` for inputs `[inputs]`; layers beyond the depth pass on what they get."""
-    units = present(network.width, int(config.width.high))
+    units = unit_mask(network.width, int(config.width.high))
     hidden = jnp.zeros_like(units)
     for i in range(int(config.depth.high)):
         above = dense(params[f"hidden_{i}"], inputs if i == 0 else hidden)

@@ -2,7 +2,7 @@
 
 Hidden weights are drawn with variance 1 / width and their updates multiplied by `1 / width`; the
 output's weights begin at zero and its outputs are divided by the width; biases are standard normal.
-The optimizer is told the multipliers (`ParameterInfo.multiplier`) and has to apply them.
+The optimizer is predicted the multipliers (`ParameterInfo.multiplier`) and has to apply them.
 
 Reference: Yang et al. 2022, arXiv:2203.03466; Therien et al. 2024, arXiv:2406.00153, whose learned
 optimizers were meta-trained on this parametrisation.
@@ -19,7 +19,7 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Dataset
 from metarl.tasks.families.classification import classifier
-from metarl.tasks.families.layers import present
+from metarl.tasks.families.layers import unit_mask
 from metarl.tasks.families.mlp import (
     MLPConfig,
     Perceptron,
@@ -88,9 +88,9 @@ def _init(key: Key, network: Perceptron, config: MuMLPConfig, inputs: int, outpu
     layers["output"]["kernel"] = jnp.zeros_like(layers["output"]["kernel"])
     widest, deepest = int(config.width.high), int(config.depth.high)
     drawn = jax.random.normal(key_biases, (deepest * widest + outputs,))
-    units = present(network.width, widest)
+    units = unit_mask(network.width, widest)
     for i in range(deepest):
-        there = units * (i < network.depth)
-        layers[f"hidden_{i}"]["bias"] = drawn[i * widest : (i + 1) * widest] * there
+        mask = units * (i < network.depth)
+        layers[f"hidden_{i}"]["bias"] = drawn[i * widest : (i + 1) * widest] * mask
     layers["output"]["bias"] = drawn[deepest * widest :]
     return layers

@@ -58,10 +58,10 @@ class Quadratic(NamedTuple):
 def quadratic(name: str, config: QuadraticConfig) -> TaskFamily:
     """Makes the family; parameters are `{"x": [d]}`, at first standard normal, as is x*."""
     loss = _noisy_loss if config.noise.high else _loss
-    return TaskFamily(name, partial(_sample, config), _init, loss, _evaluate, _normalise)
+    return TaskFamily(name, partial(_sample, config), _init, loss, _evaluate, _normalize)
 
 
-def after_sgd(task: Quadratic, start: Array, learning_rate: float | Array, steps: int) -> Array:
+def sgd_iterate(task: Quadratic, start: Array, learning_rate: float | Array, steps: int) -> Array:
     """Where steepest descent stands after some steps without noise, `[d]`.
 
     `x_n = x* + Q (1 - rate h)^n Q' (x_0 - x*)`; with noise, it is the mean over the noise.
@@ -109,7 +109,7 @@ def _evaluate(params: PyTree, key: Key, task: Quadratic) -> dict[str, Array]:
     return {"loss": _value(params, task), "distance": distance}
 
 
-def _normalise(loss: Array, task: Quadratic) -> Array:
+def _normalize(loss: Array, task: Quadratic) -> Array:
     """By the mean loss at the start."""
     along = task.rotation.T @ task.optimum
     return compress(loss / (0.5 * jnp.sum(task.curvature * (1 + along**2))))

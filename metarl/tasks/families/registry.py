@@ -127,13 +127,13 @@ def make(name: str, **options: Any) -> TaskFamily:
       >>> make("mlp/digits?width=8-64", depth=2).name
       'mlp/digits?width=8-64'
     """
-    base, written = base_name(name), options_in(name)
+    base, parsed = base_name(name), options_in(name)
     check_choice("family", base, _FAMILIES)
-    if twice := sorted(written.keys() & options):
+    if twice := sorted(parsed.keys() & options):
         raise ConfigError(f"{name!r} has option {twice[0]!r}, which is given beside it too.")
     entry = _FAMILIES[base]
     config, of_data, augment = _configured(
-        base, (entry.config, entry.options, AugmentConfig), options | written
+        base, (entry.config, entry.options, AugmentConfig), options | parsed
     )
     return augmented(entry.make(name, config, entry.load(of_data)), augment)
 
