@@ -1,4 +1,4 @@
-"""L2: rules of reinforcement learning, written down or learned."""
+"""L2: drift functions and update rules of reinforcement learning, handcrafted or learned."""
 
 from metarl.rules.drifts import (
     dpo,

@@ -1,4 +1,4 @@
-"""Advantage actor-critic as an update rule: the hand-made baseline, and regret's antagonist."""
+"""Advantage actor-critic (A2C) as an update rule: the handcrafted baseline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +52,9 @@ class A2CConfig:
 
 
 def a2c(config: A2CConfig | None = None) -> UpdateRule:
-    """Makes the rule: `-log pi(a|s) A + c_v (v - target)^2 / 2 - c_e H`, averaged.
+    """Makes the A2C update rule.
+
+    The loss is the mean of `-log pi(a|s) A + c_v (v - target)^2 / 2 - c_e H`.
 
     Reference: Mnih et al. 2016, arXiv:1602.01783, with the advantages of Schulman et al. 2016.
     """
@@ -85,7 +87,7 @@ def a2c(config: A2CConfig | None = None) -> UpdateRule:
 
     def loss(outputs: Outputs, trajectory: Trajectory, targets: Advantages) -> Array:
         policy = Categorical(outputs[LOGITS])
-        # Both factors are [T, B]: a stray axis would broadcast credit over the whole rollout.
+        # Both factors are [T, B]: an extra axis would broadcast credit over the whole rollout.
         gain = jnp.mean(policy.log_prob(trajectory.action) * targets.advantages)
         value_error = jnp.mean(value_loss(outputs[VALUE], targets.targets, outputs[VALUE]))
         entropy = jnp.mean(policy.entropy())

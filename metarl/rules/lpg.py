@@ -1,8 +1,8 @@
-"""Learned policy gradients: an update rule that invents its own predictions.
+"""Learned policy gradient (LPG): an update rule with learned prediction targets.
 
-The agent has a policy and a vector of predictions `y`, a categorical distribution without a meaning
-given to it. A network reads a rollout backwards and says, for every step, how the probability of
-the action taken should change (`pi_hat`) and what the prediction should have been (`y_hat`).
+The agent has a policy and a prediction vector `y`, a categorical distribution whose meaning is not
+predefined. A backward LSTM over the rollout returns two targets for every step: `pi_hat`, how to
+adjust the log-probability of the action taken, and `y_hat`, the target of the prediction.
 """
 
 from collections.abc import Mapping
@@ -30,11 +30,11 @@ PREDICTION = "prediction"
 
 
 class LPGTargets(NamedTuple):
-    """What a rollout should have been.
+    """Targets of the agent's outputs along a rollout.
 
     Attributes:
-      policy: pi_hat, how the log-probability of each action taken should move, `[T, B]`.
-      prediction_logits: of y_hat, `[T, B, m]`.
+      policy: pi_hat, adjustment of the log-probability of each action taken, `[T, B]`.
+      prediction_logits: logits of y_hat, `[T, B, m]`.
     """
 
     policy: Array
@@ -42,13 +42,13 @@ class LPGTargets(NamedTuple):
 
 
 def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
-    """Makes the rule whose theta is an LPG network.
+    """Makes the update rule whose theta is an LPG network.
 
-    The agent descends `mean(-log pi(a|s) pi_hat + alpha KL(y || y_hat))`: a positive `pi_hat` makes
-    the action likelier, as in the paper (the public code has the opposite sign).
+    The agent minimizes `mean(-log pi(a|s) pi_hat + alpha KL(y || y_hat))`: a positive
+    `pi_hat` makes the action likelier, as in the paper (the public code has the opposite sign).
 
     Args:
-      config: architecture; None = the paper's.
+      config: architecture; None = that of the paper.
       name: of the rule.
 
     Reference: Oh et al. 2020, arXiv:2007.08794, eq. 2; Jackson et al. 2024, arXiv:2402.05828.
@@ -78,7 +78,7 @@ def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
     def loss(outputs: Outputs, trajectory: Trajectory, targets: LPGTargets) -> Array:
         log_prob = Categorical(outputs[LOGITS]).log_prob(trajectory.action)
         divergence = categorical_kl_divergence(outputs[PREDICTION], targets.prediction_logits)
-        # Every factor is [T, B]: a stray axis would erase the credit of single steps.
+        # Every factor is [T, B]: an extra axis would erase the credit of single steps.
         return jnp.mean(-log_prob * targets.policy + config.prediction_weight * divergence)
 
     return UpdateRule(name, init, outputs, empty_state, targets, loss)
@@ -91,7 +91,7 @@ def lpg_inputs(
     trajectory: Trajectory,
     progress: LifetimeProgress,
 ) -> LPGInputs:
-    """Reads off a rollout what the network is to see."""
+    """Returns the inputs of the LPG network for a rollout."""
     now = apply(params, trajectory.obs)
     then = apply(params, trajectory.next_obs)
     log_prob = Categorical(now[LOGITS]).log_prob(trajectory.action)
@@ -107,7 +107,7 @@ def lpg_inputs(
 
 
 def lifetime_features(kind: str, progress: LifetimeProgress) -> Array:
-    """What the network is told of the agent's age, `[c]`: `n/N`, `log N`, both or nothing.
+    """Returns the lifetime features of the network, `[c]`: `n/N`, `log N`, both or none.
 
     Reference: Jackson et al. 2024, arXiv:2402.05828, eq. 9.
     """
@@ -121,7 +121,7 @@ def lifetime_features(kind: str, progress: LifetimeProgress) -> Array:
 
 
 def _squares(targets: LPGTargets) -> dict[str, Array]:
-    """Squared sizes of the targets, which a meta-loss may regularise."""
+    """Returns mean squared targets, for regularization in the meta-loss."""
     y_hat = jax.nn.softmax(targets.prediction_logits)
     return {
         "policy_target_square": jnp.mean(targets.policy**2),

@@ -1,8 +1,9 @@
 """Wrappers: functions from an environment to an environment.
 
 The usual order, from the inside out: `rescale_action`, `time_limit`, `episode_statistics`,
-`autoreset`, `vectorize`, `normalize_observation`, `normalize_reward`. What belongs to one episode
-goes inside `autoreset`, which starts it anew; what outlives an episode goes outside.
+`autoreset`, `vectorize`, `normalize_observation`, `normalize_reward`. Wrappers with per-episode
+state go inside `autoreset`, which resets it; wrappers whose state is kept across episodes go
+outside.
 """
 
 from metarl.envs.wrappers.autoreset import autoreset

@@ -1,4 +1,4 @@
-"""Observations of zero mean and unit variance."""
+"""Normalization of observations to zero mean and unit variance."""
 
 from typing import NamedTuple
 
@@ -27,17 +27,18 @@ class NormalizeObservationState(NamedTuple):
 def normalize_observation(
     env: Environment, initial: Moments | None = None, update: bool = True, clip: float = 10.0
 ) -> Environment:
-    """Shifts and scales observations by running moments, which live in the state.
+    """Shifts and scales observations by running moments, which are part of the state.
 
-    An observation is counted, then normalised. One set of moments serves the whole batch of a
-    vectorised environment. `info["final_obs"]`, if there, is normalised but not counted. Apply it
-    outside `autoreset`: the moments outlive an episode.
+    The moments are updated with an observation before it is normalized. The whole batch of a
+    vectorized environment shares one set of moments. `info["final_obs"]`, if present, is normalized
+    but does not update the moments. Apply it outside `autoreset`, so that moments are kept across
+    episodes.
 
     Args:
-      env: the environment, batched or not.
-      initial: moments to start from (arrays, possibly traced); default: none seen.
-      update: False freezes the moments, for evaluation.
-      clip: normalised observations are clipped to [-clip, clip].
+      env: environment, batched or not.
+      initial: initial moments (arrays, possibly traced); None = those of no samples.
+      update: whether the moments are updated; False for evaluation.
+      clip: bound of normalized observations, which are clipped to [-clip, clip].
 
     Raises:
       ConfigError: `clip` is not positive.

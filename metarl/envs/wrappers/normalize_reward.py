@@ -1,4 +1,4 @@
-"""Rewards whose discounted return has unit variance."""
+"""Scaling of rewards to unit variance of the discounted return."""
 
 from typing import NamedTuple
 
@@ -32,16 +32,16 @@ def normalize_reward(
 ) -> Environment:
     """Divides rewards by the standard deviation of the running discounted return.
 
-    With `R_t = gamma * R_{t-1} + r_t`, started anew after an episode's end, every `R_t` is counted,
-    then `r_t` becomes `r_t / std(R)`: the mean is not subtracted, which would change the task. One
-    set of moments serves the whole batch. Apply it outside `autoreset`.
+    With `R_t = gamma * R_{t-1} + r_t`, reset at an episode's end, the moments are updated with every
+    `R_t`, then `r_t` becomes `r_t / std(R)`. The mean is not subtracted, since this would change the
+    task. The whole batch shares one set of moments. Apply it outside `autoreset`.
 
     Args:
-      env: the environment, batched or not.
+      env: environment, batched or not.
       gamma: discount of the running return.
-      initial: moments to start from (arrays, possibly traced); default: none seen.
-      update: False freezes the moments, for evaluation.
-      clip: normalised rewards are clipped to [-clip, clip].
+      initial: initial moments (arrays, possibly traced); None = those of no samples.
+      update: whether the moments are updated; False for evaluation.
+      clip: bound of normalized rewards, which are clipped to [-clip, clip].
 
     Raises:
       ConfigError: `gamma` is not in [0, 1], or `clip` is not positive.

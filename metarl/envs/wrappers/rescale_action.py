@@ -1,4 +1,4 @@
-"""Continuous actions in one common range."""
+"""Rescaling of continuous actions to [-1, 1]."""
 
 import math
 
@@ -11,7 +11,7 @@ from metarl.envs.spaces import Box
 
 
 def rescale_action(env: Environment) -> Environment:
-    """Maps actions from [-1, 1] (clipped to it) linearly onto the environment's own Box.
+    """Maps actions, clipped to [-1, 1], linearly to the environment's Box.
 
     Raises:
       ConfigError: the action space is discrete or unbounded.

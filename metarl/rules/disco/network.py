@@ -1,7 +1,7 @@
-"""The meta-network: targets from a rollout, read backwards, and a memory of the agent's lifetime.
+"""The meta-network: a backward LSTM over a rollout, and a lifetime LSTM with one step per update.
 
 Everything is a function of theta, whose layers are listed in `metarl.rules.disco.theta`. The
-network is the same for any number of actions.
+parameters do not depend on the number of actions.
 """
 
 from typing import NamedTuple
@@ -28,13 +28,13 @@ from metarl.rules.disco.views import Views
 
 
 class Experience(NamedTuple):
-    """All that the meta-network may read.
+    """Data from which the inputs of the meta-network are computed.
 
     Attributes:
-      trajectory: the rollout.
-      online: views of the agent's network.
-      target: views of its target network.
-      values: computed from them.
+      trajectory: rollout.
+      online: outputs of the agent's network.
+      target: outputs of the target network.
+      values: values and advantages computed from them.
     """
 
     trajectory: Trajectory
@@ -44,15 +44,16 @@ class Experience(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What both parts of the network read of a rollout, in the order in which they read it.
+    """Inputs of both parts of the meta-network, in the order in which they are concatenated.
 
     Attributes:
-      steps: of every step `[T, B, 9]`.
-      embedded: predictions of every step, embedded by either part, `[T, B, 14, 2]`.
-      policies: probabilities of every action, of three policies, `[T, B, A, 3]`.
-      actions: predictions of every action, of two networks, embedded likewise, `[T, B, A, 2, 2]`.
-      advantages: of every action, and which one was taken `[T, B, A, 4]`.
-      taken: the actions taken `[T, B]`.
+      steps: features of every step `[T, B, 9]`.
+      embedded: predictions of every step, embedded by each part, `[T, B, 14, 2]`.
+      policies: probabilities of every action under three policies, `[T, B, A, 3]`.
+      actions: predictions for every action from two networks, embedded by each part,
+        `[T, B, A, 2, 2]`.
+      advantages: values and advantages of every action, and the one-hot action, `[T, B, A, 4]`.
+      taken: actions taken `[T, B]`.
     """
 
     steps: Array
@@ -64,12 +65,12 @@ class Inputs(NamedTuple):
 
 
 class MetaOutputs(NamedTuple):
-    """What the agent should have said; logits.
+    """Targets of the agent's outputs, as logits.
 
     Attributes:
-      policy: pi_hat, `[T, B, A]`.
-      y: y_hat, `[T, B, Y]`.
-      z: z_hat of the action taken, `[T, B, Y]`.
+      policy: policy target pi_hat, `[T, B, A]`.
+      y: prediction target y_hat, `[T, B, Y]`.
+      z: prediction target z_hat of the action taken, `[T, B, Y]`.
     """
 
     policy: Array
@@ -78,7 +79,7 @@ class MetaOutputs(NamedTuple):
 
 
 def initial_lifetime_state(config: DiscoConfig) -> LSTMState:
-    """The memory of an agent that has not learnt yet."""
+    """Returns the initial state of the lifetime LSTM: zeros."""
     zeros = jnp.zeros((config.lifetime_width,))
     return LSTMState(zeros, zeros)
 
@@ -86,16 +87,17 @@ def initial_lifetime_state(config: DiscoConfig) -> LSTMState:
 def meta_network(
     theta: Theta, lifetime: LSTMState, experience: Experience
 ) -> tuple[MetaOutputs, LSTMState]:
-    """Targets of a rollout, and the agent's memory with this rollout in it.
+    """Returns the targets of a rollout and the next state of the lifetime LSTM.
 
-    A backwards LSTM reads the rollout; the memory, as it was before, scales its features; linear
-    layers make of them `y_hat`, `z_hat` and, together with each action's embedding, `pi_hat`. A
-    second LSTM then takes one step on the average of its own embedding of the same inputs.
+    A backward LSTM runs over the rollout. The previous lifetime state gates its features. Linear
+    layers map the features to `y_hat`, `z_hat` and, together with each action's embedding,
+    `pi_hat`. The lifetime LSTM then makes one step on the mean of its own embedding of the same
+    inputs.
 
     Args:
-      theta: `{part: {layer: {"w", "b"}}}`.
-      lifetime: memory `[lifetime_width]`.
-      experience: the rollout.
+      theta: meta-parameters, `{part: {layer: {"w", "b"}}}`.
+      lifetime: state of the lifetime LSTM, `[lifetime_width]`.
+      experience: rollout with network outputs and values.
 
     Reference: Oh et al. 2025, Nature 648:312, methods and extended data.
     """
@@ -117,8 +119,8 @@ def meta_network(
 def _policy(hidden: Layer, out: Layer, features: Array, actions: Array) -> Array:
     """`pi_hat [T, B, A]` from features `[T, B, H]` and embeddings of the actions `[T, B, A, C]`.
 
-    The network sees `[features, action]` beside its mean over actions, in which the features are
-    the same again: so their two blocks of weights act as their sum, once a step.
+    The input is `[features, action]` and its mean over actions. Both contain the same features, so
+    the sum of their two weight blocks is applied once per step.
     """
     width = features.shape[-1]
     own, mean = jnp.split(hidden["w"], 2)
@@ -131,7 +133,7 @@ def _policy(hidden: Layer, out: Layer, features: Array, actions: Array) -> Array
 def _lifetime_step(
     theta: Theta, lifetime: LSTMState, inputs: Inputs, summary: Array, y_hat: Array
 ) -> LSTMState:
-    """One step of the lifetime's LSTM, on an average over time and batch."""
+    """Makes one step of the lifetime LSTM, on inputs averaged over time and batch."""
     net = theta["lifetime"]
     x, _ = _embedded(theta, "lifetime", inputs)
     y_hat = perceptron(net["y_hidden"], net["y_out"], jax.nn.softmax(y_hat))
@@ -141,7 +143,7 @@ def _lifetime_step(
 
 
 def _embedded(theta: Theta, part: str, inputs: Inputs) -> tuple[Array, Array]:
-    """Inputs `[T, B, F]` of one part's LSTM, and its embeddings of the actions `[T, B, A, C]`."""
+    """Returns the LSTM inputs `[T, B, F]` of one part, and its action embeddings `[T, B, A, C]`."""
     index = PARTS.index(part)
     actions = jnp.concatenate(
         [inputs.policies, inputs.actions[..., index], inputs.advantages], axis=-1

@@ -1,8 +1,8 @@
-"""DiscoRL as an update rule: discovered targets, and action-values for the rule to read.
+"""DiscoRL as an update rule: targets from a meta-network, with action-values among its inputs.
 
-The agent predicts more than its policy: `y` for every state and `z` for every action, whose meaning
-was discovered, action-values `q`, and the next step's policy. A meta-network says what policy, `y`
-and `z` should have been.
+Besides the policy the agent outputs predictions `y` for every state and `z` for every action, whose
+meaning is discovered, action-values `q`, and the next step's policy. A meta-network returns targets
+for the policy, `y` and `z`.
 """
 
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ from metarl.rules.update_rule import LOGITS, Apply, LifetimeProgress, Outputs, R
 
 
 class DiscoState(NamedTuple):
-    """What the rule remembers of an agent.
+    """State of the rule for one agent.
 
     Attributes:
-      target_params: slowly following parameters.
-      moments: of advantages.
-      lifetime: state of the lifetime's LSTM.
+      target_params: exponential moving average of the agent's parameters.
+      moments: moving moments of advantages.
+      lifetime: state of the lifetime LSTM.
     """
 
     target_params: PyTree
@@ -43,11 +43,11 @@ class DiscoState(NamedTuple):
 
 
 class DiscoTargets(NamedTuple):
-    """What a rollout should have been.
+    """Targets of the agent's outputs along a rollout.
 
     Attributes:
-      meta: the discovered targets.
-      next_policy: logits of the policy at each step's successor, `[T, B, A]`, a constant.
+      meta: targets from the meta-network.
+      next_policy: logits of the policy at each step's successor, `[T, B, A]`, constants.
       q: targets of the action-values of the actions taken `[T, B]`, constants.
     """
 
@@ -59,16 +59,16 @@ class DiscoTargets(NamedTuple):
 def disco(
     config: DiscoConfig | None = None, theta: Theta | None = None, name: str = "disco"
 ) -> UpdateRule:
-    """Makes the rule.
+    """Makes the DiscoRL update rule.
 
-    The agent descends, averaged over all steps, `KL(pi_hat || pi) + KL(y_hat || y) + KL(z_hat ||
+    The loss is the mean over all steps of `KL(pi_hat || pi) + KL(y_hat || y) + KL(z_hat ||
     z_a)`, `KL(pi_t+1 || next_a)` where the step did not terminate, and 0.2 times the cross-entropy
     of `q_a` with the two-hot Retrace target.
 
     Args:
-      config: architecture and constants; None = Disco103's.
-      theta: meta-parameters to begin with, such as `load(path).theta`; None = random ones.
-      name: of the rule.
+      config: architecture and constants; None = those of Disco103.
+      theta: initial meta-parameters, such as `load(path).theta`; None = random.
+      name: name of the rule.
 
     Reference: Oh et al. 2025, Nature 648:312, eq. 1 and methods.
     """
@@ -130,7 +130,7 @@ def _update_target_params(config: DiscoConfig, target_params: PyTree, params: Py
 def _step_losses(
     config: DiscoConfig, outputs: Outputs, trajectory: Trajectory, targets: DiscoTargets
 ) -> Array:
-    """The loss of every step, `[T, B]`."""
+    """Returns the loss of every step, `[T, B]`."""
     action = trajectory.action
     meta = targets.meta
     policy = categorical_kl_divergence(meta.policy, outputs[LOGITS])
@@ -155,7 +155,7 @@ def _step_losses(
 
 
 def _log(meta: MetaOutputs, found: Values, target: View) -> dict[str, Array]:
-    """Scalars to look at, and the terms that regularise a meta-loss."""
+    """Returns scalars for logging, and the terms that regularize a meta-loss."""
     return {
         "q_target": jnp.mean(found.q_target),
         "advantage": jnp.mean(found.advantage),

@@ -1,4 +1,4 @@
-"""Action-value targets and advantages, as DiscoRL computes them from a rollout."""
+"""Action-value targets and advantages of DiscoRL."""
 
 from typing import NamedTuple
 
@@ -19,14 +19,14 @@ class Values(NamedTuple):
     """Values along a rollout, `[T, B]`; those of every action `[T, B, A]`.
 
     Attributes:
-      value: of the state acted in, by the agent's own action-values.
-      next_value: of the state reached, by the same.
+      value: value of the state acted in, from the agent's own action-values.
+      next_value: value of the state reached, from the agent's own action-values.
       q: action-values of the target network.
-      q_target: Retrace's target for the action taken.
-      advantage: `q_target - V`, with the target network's `V`.
-      advantage_normalized: the same by its moving mean and standard deviation.
-      action_advantage: `q - V` of every action.
-      action_advantage_normalized: the same by the moments of `advantage`.
+      q_target: Retrace target of the action taken.
+      advantage: advantage `q_target - V`, with the target network's `V`.
+      advantage_normalized: `advantage`, normalized by its moving mean and standard deviation.
+      action_advantage: advantage `q - V` of every action.
+      action_advantage_normalized: `action_advantage`, normalized by the moments of `advantage`.
     """
 
     value: Array
@@ -40,12 +40,12 @@ class Values(NamedTuple):
 
 
 def behaviour_logits(trajectory: Trajectory) -> Array:
-    """Logits `[T, B, A]` of the policy that acted."""
+    """Returns the logits `[T, B, A]` of the behaviour policy."""
     return trajectory.behaviour_params[0]
 
 
 def at_action(x: Array, action: Array) -> Array:
-    """Picks from `x [T, B, A, ...]` what belongs to the actions taken `[T, B]`."""
+    """Selects from `x [T, B, A, ...]` the entries of the actions taken `[T, B]`."""
     chosen = jax.nn.one_hot(action, x.shape[2], dtype=x.dtype)
     # A masked sum: on CPU much faster than a gather and the scatter of its gradient.
     return jnp.sum(x * chosen.reshape(chosen.shape + (1,) * (x.ndim - 3)), axis=2)
@@ -58,10 +58,10 @@ def values(
     target: Views,
     trajectory: Trajectory,
 ) -> tuple[Values, MovingMoments]:
-    """Values of a rollout, and the moments of advantages with this rollout's among them.
+    """Returns the values of a rollout and the updated moments of advantages.
 
-    State values are expected action-values under the agent's present policy, of its own network and
-    of the target network. Traces are `lambda min(1, pi(a) / mu(a))`.
+    State values are expected action-values under the agent's current policy, for the agent's
+    network and for the target network. Trace coefficients are `lambda min(1, pi(a) / mu(a))`.
 
     Reference: Oh et al. 2025, Nature 648:312, methods.
     """
