@@ -1,13 +1,13 @@
 """Environments of brax, as `brax/NAME`; needs the extra `metarl[brax]`.
 
-No wrapper of brax is used: `done` of brax's step is termination, the episode length is set by this
-library's `time_limit`, and metrics are in `info`. Actions lie in [-1, 1] for every environment: brax
+No wrapper of brax is used: `done` of brax's step is termination, the episode length is set by the
+wrapper `time_limit`, and metrics are in `info`. Actions lie in [-1, 1] for every environment: brax
 rescales or clips them to its actuators.
 
 `params` holds the physics that a task changes: a dict from names of brax's `System`, such as
 `"gravity"` or `"link.inertia.mass"`, to arrays. The default is the empty dict. `make(...,
-vary=("gravity",))` adds the default values of the parameters to be varied. A backend reads only part
-of the `System`: `mjx` reads the fields under `opt` and those with mujoco's names.
+vary=("gravity",))` adds the default values of the parameters to be varied. A backend reads only
+part of the `System`: `mjx` reads the fields under `opt` and those with mujoco's names.
 """
 
 import copy

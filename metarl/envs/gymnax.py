@@ -1,8 +1,8 @@
 """Environments of gymnax 1.x, as `gymnax/NAME`.
 
-The adapter calls gymnax's dynamics (`reset_env`, `step_env`, `is_truncated`), never its autoresetting
-`step`. In 1.0.1 `done` of `step_env` is termination; the limit `max_steps_in_episode` is separate
-and becomes `truncated`, unless the step terminated.
+The adapter calls gymnax's dynamics (`reset_env`, `step_env`, `is_truncated`), never its
+autoresetting `step`. In 1.0.1 `done` of `step_env` is termination; the limit
+`max_steps_in_episode` is separate and becomes `truncated`, unless the step terminated.
 
 `params` is gymnax's parameter class with every number an array, `max_steps_in_episode` included;
 no shape depends on any of them, so all can be batched. Values on which shapes depend

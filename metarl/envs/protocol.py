@@ -5,8 +5,8 @@ episodes on one task are K resets with the same `params`. Environments do not re
 autoreset is a wrapper.
 
 The random numbers of a step are sampled separately: `draw` samples them from a key, `transition`
-takes them as an argument, and `step` calls both. A rollout can thus sample the random numbers of all
-`T` steps at once, outside its scan, which is several times faster on CPU. User code calls `step`.
+takes them as an argument, and `step` calls both. A rollout can sample the random numbers of all `T`
+steps at once, outside its scan, which is several times faster on CPU. User code calls `step`.
 """
 
 from collections.abc import Callable

@@ -31,7 +31,7 @@ class NetworkConfig:
       shared_torso: whether both heads share one torso.
       channels: output channels of the 3x3 convolutions before the dense layers; empty = flatten the
         input.
-      initial_log_std: initial log standard deviation of a Gaussian policy, independent of the state.
+      initial_log_std: initial log standard deviation of a Gaussian policy, the same in all states.
     """
 
     hidden: tuple[int, ...] = (64, 64)

@@ -66,13 +66,13 @@ def regret():
 
 
 def test_regret_of_an_agent_that_never_learned(regret, key):
-    """An even coin earns 0, an antagonist after 60 updates (it learns this in 20) 1."""
-    # Four standard errors of the agent's return; an antagonist with 1% of errors loses 0.02.
+    """An even coin earns 0, a baseline agent after 60 updates (it learns this in 20) 1."""
+    # Four standard errors of the agent's return; a baseline agent with 1% of errors loses 0.02.
     assert abs(regret(key, 60, 0.0) - 1.0) < 4 * ERROR + 0.02
 
 
 def test_regret_of_an_agent_that_knows_everything(regret, key):
-    """It earns exactly 1, so regret is what the antagonist falls short: never positive."""
+    """It earns exactly 1, so regret is what the baseline agent falls short: never positive."""
     assert -0.02 <= regret(key, 60, CERTAIN) <= 0.0
 
 

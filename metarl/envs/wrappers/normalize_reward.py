@@ -32,9 +32,9 @@ def normalize_reward(
 ) -> Environment:
     """Divides rewards by the standard deviation of the running discounted return.
 
-    With `R_t = gamma * R_{t-1} + r_t`, reset at an episode's end, the moments are updated with every
-    `R_t`, then `r_t` becomes `r_t / std(R)`. The mean is not subtracted, since this would change the
-    task. The whole batch shares one set of moments. Apply it outside `autoreset`.
+    With `R_t = gamma * R_{t-1} + r_t`, reset at an episode's end, the moments are updated with
+    every `R_t`, then `r_t` becomes `r_t / std(R)`. The mean is not subtracted, since this would
+    change the task. The whole batch shares one set of moments. Apply it outside `autoreset`.
 
     Args:
       env: environment, batched or not.

@@ -1,4 +1,4 @@
-"""L2: curricula, distributions over tasks that learn from how lifetimes ended."""
+"""L2: curricula, distributions over tasks that adapt to the scores of finished lifetimes."""
 
 from metarl.tasks.curricula.level_replay import LevelBuffer, LevelReplay, LevelReplayConfig
 from metarl.tasks.curricula.priorities import PRIORITIZATIONS

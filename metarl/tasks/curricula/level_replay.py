@@ -1,8 +1,8 @@
-"""Prioritised level replay: levels on which something can be learned are played again.
+"""Prioritized level replay (PLR): levels with high scores are sampled again.
 
 Jiang et al. 2021, arXiv:2010.03934; with regret as the score, Jiang et al. 2021, arXiv:2110.02439;
-for meta-learning, where a level is played for a whole lifetime, Jackson et al. 2023,
-arXiv:2310.02782. A level is a task of any distribution; `C` levels are kept.
+for meta-learning, where an agent is trained on a level for a whole lifetime, Jackson et al. 2023,
+arXiv:2310.02782. A level is a task of any distribution; the buffer holds `C` levels.
 """
 
 import math
@@ -25,15 +25,15 @@ NO_TICKET = -1
 
 @dataclass(frozen=True)
 class LevelReplayConfig:
-    """Settings of prioritised level replay.
+    """Settings of prioritized level replay.
 
     Attributes:
-      capacity: C, levels kept.
-      replay_probability: chance that a slot gets a level of the buffer and not a fresh one.
-      prioritisation: how scores become weights, a name of `PRIORITIZATIONS`.
-      temperature: of the weights; the smaller, the more the best levels are preferred.
-      staleness: share of replays that go by how long ago a level was last handed out.
-      minimum_fill: share of the buffer that has to be evaluated before anything is replayed.
+      capacity: number C of levels in the buffer.
+      replay_probability: probability that a slot gets a level of the buffer, not a new one.
+      prioritisation: function from scores to weights, a name of `PRIORITIZATIONS`.
+      temperature: temperature of the weights; lower values prefer the highest scores more.
+      staleness: staleness coefficient: share of the staleness distribution in replay probabilities.
+      minimum_fill: fraction of the buffer that must be evaluated before any level is replayed.
     """
 
     capacity: int = 4000
@@ -55,21 +55,21 @@ class LevelReplayConfig:
 
     @property
     def needed(self) -> int:
-        """Evaluated levels that there must be before anything is replayed."""
+        """Number of evaluated levels before any level is replayed."""
         return math.ceil(self.minimum_fill * self.capacity)
 
 
 class LevelBuffer(NamedTuple):
-    """Levels and what is known of them; leaves `[C, ...]` but for the clock.
+    """Buffer of levels and their scores; leaves `[C, ...]` except for `clock`.
 
     Attributes:
-      levels: the tasks; of no meaning in an entry with no plays.
-      scores: of the last lifetime that was reported; of no meaning unless evaluated.
-      evaluated: whether a finite score was reported since the level came into its entry.
-      in_use: whether a lifetime on it is under way.
-      plays: how often the level was handed out; 0 = the entry was never filled.
-      last_played: what the clock showed when it last was.
-      clock: levels handed out so far, an int32 scalar.
+      levels: tasks; undefined in an entry with no plays.
+      scores: scores of the last reported lifetime; undefined unless evaluated.
+      evaluated: whether a finite score was reported since the level was inserted.
+      in_use: whether a lifetime on the level is running.
+      plays: number of times the level was sampled; 0 = the entry was never filled.
+      last_played: value of `clock` when the level was last sampled.
+      clock: number of levels sampled so far, an int32 scalar.
     """
 
     levels: Task
@@ -83,28 +83,28 @@ class LevelBuffer(NamedTuple):
 
 @dataclass(frozen=True)
 class LevelReplay:
-    """The curriculum of a buffer of levels.
+    """Curriculum with a level buffer.
 
-    A level is fresh, then in use, then evaluated; from there it is replayed or overwritten. One in
-    use is neither, so no level is in two slots at once. A lifetime whose score is not finite says
-    nothing: its level is no longer evaluated, and its entry is the next to be overwritten.
+    A new level is in use, then evaluated; then it is replayed or overwritten. A level in use is
+    neither replayed nor overwritten, so no level is in two slots at once. If a score is not finite,
+    the level is no longer evaluated, and its entry is the next to be overwritten.
 
-    Whoever trains on fresh levels too does what Jackson et al. did; to leave them out of the
-    gradient, as robust replay does, is up to the trainer.
+    Jackson et al. also train on new levels; robust PLR excludes them from the gradient. This class
+    leaves that to the caller.
 
     Attributes:
       config: settings.
-      tasks: where fresh levels come from.
+      tasks: distribution over new levels.
     """
 
     config: LevelReplayConfig
     tasks: TaskDistribution
 
     def check_slots(self, slots: int) -> None:
-        """Refuses a buffer that is too small for N slots beside `minimum_fill`.
+        """Checks that the buffer is large enough for N slots beside `minimum_fill`.
 
         Raises:
-          ConfigError: it is.
+          ConfigError: the buffer is too small.
         """
         config = self.config
         if slots + config.needed > config.capacity:
@@ -114,12 +114,12 @@ class LevelReplay:
             )
 
     def init(self, key: Key) -> LevelBuffer:
-        """Starts with an empty buffer."""
+        """Returns an empty buffer."""
         capacity = self.config.capacity
 
         def repeat(x: Array) -> Array:
             x = jnp.asarray(x)
-            x = jnp.asarray(x, x.dtype)  # not weakly typed, as a stored state is not either
+            x = jnp.asarray(x, x.dtype)  # not weakly typed, like a restored state
             return jnp.broadcast_to(x, (capacity, *x.shape))
 
         return LevelBuffer(
@@ -133,16 +133,16 @@ class LevelReplay:
         )
 
     def draw(self, key: Key, state: LevelBuffer, wanted: Array) -> tuple[Task, Array, LevelBuffer]:
-        """Replays a level or makes a fresh one for every slot that wants one.
+        """Replays a level or samples a new one for every slot that needs one.
 
-        Replayed levels are drawn one after the other, without replacement, by `probabilities`; a
-        slot for which none is left gets a fresh level. A fresh level takes the entry that is free
-        and not evaluated, else the free one with the lowest score.
+        Replayed levels are sampled without replacement by `probabilities`; a slot for which none is
+        left gets a new level. A new level is inserted in a free entry that is not evaluated, else
+        in the free entry with the lowest score.
 
         Args:
-          key: of the draw.
-          state: the buffer.
-          wanted: which slots begin a lifetime, booleans `[N]`.
+          key: PRNG key.
+          state: buffer.
+          wanted: whether a slot starts a lifetime, bool `[N]`.
 
         Returns:
           Tasks `[N, ...]`, tickets `[N]` (the entry in the buffer; `NO_TICKET` for a slot that
@@ -157,7 +157,7 @@ class LevelReplay:
         key_coins, key_levels, key_fresh = split_named(key, "coins", "levels", "fresh")
         coins = jax.random.bernoulli(key_coins, config.replay_probability, (slots,))
         enough = jnp.sum(state.evaluated) >= config.needed
-        # The largest sums of log-probability and Gumbel noise are a draw without replacement.
+        # Gumbel top-k: the largest sums of log-probability and noise sample without replacement.
         noise = jax.random.gumbel(key_levels, (config.capacity,))
         replayed, is_replay = _best(self._log_probabilities(state) + noise, wanted & coins & enough)
         blocked = state.in_use.at[replayed].set(True, mode="drop")
@@ -201,10 +201,10 @@ class LevelReplay:
         )
 
     def probabilities(self, state: LevelBuffer) -> Array:
-        """Chance `[C]` of each level to be the next that is replayed; zero if it cannot be.
+        """Returns the probability `[C]` of each level to be replayed next; zero if it cannot be.
 
-        `(1 - staleness) P_score + staleness P_stale` over the levels that are evaluated and not in
-        use, `P_stale` in proportion to the age.
+        It is `(1 - staleness) P_score + staleness P_stale` over the levels that are evaluated and
+        not in use, with `P_stale` proportional to the age.
         """
         return jnp.exp(self._log_probabilities(state))
 
@@ -216,11 +216,11 @@ class LevelReplay:
         return mix_with_staleness(log_shares(weights, can), by_age, config.staleness)
 
     def snapshot(self, state: LevelBuffer) -> dict[str, Task]:
-        """The buffer for people to look at.
+        """Returns the buffer content for logging.
 
         Returns:
-          By name, all `[C, ...]`: `levels`; `scores`, NaN unless evaluated; `ages`, levels handed
-          out since it was last played; `plays`, 0 = never filled; `probabilities` of a replay;
+          By name, all `[C, ...]`: `levels`; `scores`, NaN unless evaluated; `ages`, levels sampled
+          since the level was last; `plays`, 0 = never filled; `probabilities` of a replay;
           `evaluated` and `in_use`.
         """
         return {
@@ -235,7 +235,7 @@ class LevelReplay:
 
 
 def _best(priority: Array, wanted: Array) -> tuple[Array, Array]:
-    """Gives the r-th wanted slot the entry of r-th highest priority, never one at minus infinity.
+    """Assigns to the r-th wanted slot the entry of r-th highest priority, if it is finite.
 
     Returns:
       Entries `[N]`, C where a slot has none, and whether it has one `[N]`.

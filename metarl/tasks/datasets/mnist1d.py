@@ -1,8 +1,8 @@
-"""MNIST-1D: ten one-dimensional shapes, disturbed; made here from the published recipe.
+"""MNIST-1D: noisy one-dimensional shapes of ten classes, generated as published.
 
-Each example is a template of 12 points that is padded, stretched, scaled, shifted, drowned in
-correlated noise where it was padded, jittered, sheared and sampled at 40 points. Random numbers are
-drawn in the order of the published program, so these are the published examples, to rounding.
+Each example is a template of 12 points that is padded, stretched, scaled, shifted, sheared and
+resampled at 40 points, with correlated noise in the padding and white noise. Random numbers are
+sampled in the order of the published program, so examples equal the published ones up to rounding.
 
 Reference: Greydanus and Kobak 2020, arXiv:2011.14439.
 """
@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter1d
 from metarl.tasks.datasets.dataset import Dataset
 
 _TRAINING = 0.8
-"""Share of the examples."""
+"""Fraction of training examples."""
 
 _LONG, _SHORT = 72, 40
-"""Points of an example while it is disturbed, and in the end."""
+"""Points of an example during generation, and at the end."""
 
 _TEMPLATES = (
     (5, 6, 6.5, 6.75, 7, 7, 7, 7, 6.75, 6.5, 6, 5),
@@ -34,10 +34,10 @@ _TEMPLATES = (
 
 
 def mnist1d(examples: int = 5000) -> Dataset:
-    """Makes the data, of which one fifth is held out.
+    """Generates the data set; one fifth is held out.
 
     Args:
-      examples: how many, a multiple of 10; as published, 5000.
+      examples: number of examples, a multiple of 10; 5000 as published.
     """
     random = np.random.RandomState(42)
     each = examples // len(_TEMPLATES)
@@ -61,8 +61,8 @@ def _standardized_templates() -> np.ndarray:
 
 
 def _example(template: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """One example, `[40]`."""
-    # The offset tells a signal that passes through zero from padding.
+    """Generates one example, `[40]`."""
+    # The offset distinguishes zeros of the signal from padding.
     padding = np.zeros(36 + int(random.rand() * 25))
     signal = _resample(np.concatenate([template + 1e-8, padding]), _LONG)
     signal = signal * (1 + 0.4 * (random.rand() - 0.5))
@@ -74,5 +74,5 @@ def _example(template: np.ndarray, random: np.random.RandomState) -> np.ndarray:
 
 
 def _resample(signal: np.ndarray, points: int) -> np.ndarray:
-    """The signal at as many equally spaced points, linearly in between."""
+    """Resamples a signal at equally spaced points by linear interpolation."""
     return np.interp(np.linspace(0, 1, points), np.linspace(0, 1, len(signal)), signal)

@@ -1,4 +1,4 @@
-"""Augmentations: the same problems as they look to an optimizer in other units or precision.
+"""Task augmentation: reparametrization of the weights, and low-precision parameters.
 
 Reference: Metz et al. 2022, arXiv:2211.09760, section on task augmentation.
 """
@@ -18,11 +18,11 @@ from metarl.tasks.family import TaskFamily
 
 
 class Rescaled(NamedTuple):
-    """The task of a family in other units.
+    """A task with reparametrized weights.
 
     Attributes:
-      task: of the family.
-      units: size of a unit of each parameter, a tree like the parameters whose leaves fit theirs.
+      task: task of the wrapped family.
+      units: scales of the parameters, a tree like the parameters with broadcastable leaves.
     """
 
     task: Task
@@ -30,24 +30,24 @@ class Rescaled(NamedTuple):
 
 
 DrawScales = Callable[[Key, Span, PyTree], PyTree]
-"""`(key, span, shapes of the parameters) -> units`."""
+"""`(key, span, shapes of the parameters) -> scales`."""
 
 
 def global_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
-    """The same unit for all parameters."""
+    """Samples one scale for all parameters."""
     unit = span.draw(key)
     return jax.tree.map(lambda _: unit, shapes)
 
 
 def per_tensor_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
-    """A unit for every tensor."""
+    """Samples a scale for every tensor."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(structure, [span.draw(key) for key in keys])
 
 
 def per_parameter_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
-    """A unit for every entry of every tensor."""
+    """Samples a scale for every element of every tensor."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
     units = [
@@ -62,24 +62,24 @@ RESCALINGS: Mapping[str, DrawScales] = {
     "tensor": per_tensor_scale,
     "parameter": per_parameter_scale,
 }
-"""What may have a unit of its own, by name."""
+"""Granularity of the scales, by name."""
 
 DTYPES: Mapping[str, Any] = {
     "float32": jnp.float32,
     "bfloat16": jnp.bfloat16,
     "float16": jnp.float16,
 }
-"""Types of parameters, by name."""
+"""Dtypes of parameters, by name."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Settings that every family takes.
+    """Settings of task augmentation, for every family.
 
     Attributes:
-      rescale: which parameters get units of their own, a name of `RESCALINGS`; `none` = none do.
-      rescale_by: size of a unit.
-      dtype: type of parameters and gradients, a name of `DTYPES`.
+      rescale: granularity of the scales, a name of `RESCALINGS`; `none` = no reparametrization.
+      rescale_by: range of the scales.
+      dtype: dtype of parameters and gradients, a name of `DTYPES`.
     """
 
     rescale: str = "none"
@@ -93,7 +93,7 @@ class AugmentConfig:
 
 
 def augmented(family: TaskFamily, config: AugmentConfig) -> TaskFamily:
-    """The family as a config says."""
+    """Returns the family with the augmentations of a config."""
     if config.rescale != "none":
         family = rescaled(family, RESCALINGS[config.rescale], config.rescale_by)
     if config.dtype != "float32":
@@ -102,15 +102,15 @@ def augmented(family: TaskFamily, config: AugmentConfig) -> TaskFamily:
 
 
 def rescaled(family: TaskFamily, draw: DrawScales, span: Span) -> TaskFamily:
-    """The family whose parameters are `q = p / units`.
+    """Returns the family with reparametrized weights `q = p / scale`.
 
-    A gradient in q is `units` times that in p, and a step in q as large in p: what a step size
-    means is thus anyone's guess, and an optimizer has to find out.
+    The gradient with respect to q is `scale` times that with respect to p, and a step in q is
+    multiplied by `scale` in p, so that good step sizes differ between tasks.
 
     Args:
-      family: any.
-      draw: which parameters share a unit.
-      span: size of a unit.
+      family: task family.
+      draw: function that samples the scales.
+      span: range of the scales.
     """
 
     def inside(params: PyTree, task: Rescaled) -> PyTree:
@@ -145,9 +145,9 @@ def rescaled(family: TaskFamily, draw: DrawScales, span: Span) -> TaskFamily:
 
 
 def cast(family: TaskFamily, dtype: Any) -> TaskFamily:
-    """The family whose parameters, and so gradients, are of another floating-point type.
+    """Returns the family with parameters and gradients of another floating-point dtype.
 
-    Networks compute in the type of their parameters; losses are float32.
+    Networks compute in the dtype of their parameters; losses are float32.
     """
 
     def init(key: Key, task: Task) -> PyTree:

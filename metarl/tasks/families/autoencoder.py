@@ -1,4 +1,4 @@
-"""Autoencoders: perceptrons that reproduce their input through few units."""
+"""Autoencoders: MLPs with a bottleneck."""
 
 from dataclasses import dataclass, field
 from math import prod
@@ -22,8 +22,8 @@ class AutoencoderConfig(BatchConfig):
     """Settings of a family of autoencoders.
 
     Attributes:
-      width: units of the layers on both sides of the code.
-      code: units in the middle.
+      width: units of the encoder and decoder layers.
+      code: units of the code.
     """
 
     width: Span = field(default=Span(32, 32))
@@ -36,19 +36,19 @@ class AutoencoderConfig(BatchConfig):
 
 
 class Bottleneck(NamedTuple):
-    """What is sampled: units on both sides of the code, and of the code; int32 scalars."""
+    """Sampled architecture: units of encoder and decoder layers, and of the code; int32 scalars."""
 
     width: Array
     code: Array
 
 
 def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskFamily:
-    """Makes the family: mean squared error, tanh units, and a sigmoid where data lie in [0, 1].
+    """Makes the family: mean squared error, tanh units, and a sigmoid output for data in [0, 1].
 
-    Chance is the variance of the data about the mean of each entry.
+    Losses are normalized by the variance of the data about the mean of each element.
     """
     inputs, widest, longest = prod(dataset.shape), int(config.width.high), int(config.code.high)
-    # Stored in bytes are grey levels; others may be any number.
+    # Data stored as bytes are in [0, 1]; others are unbounded.
     bounded = dataset.train_inputs.dtype == np.uint8
 
     def sample(key: Key) -> Bottleneck:

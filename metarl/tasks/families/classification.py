@@ -25,7 +25,7 @@ def classifier(
     logits: Logits,
     multipliers: Callable[[PyTree], PyTree] | None = None,
 ) -> TaskFamily:
-    """Makes a family of classifiers: cross-entropy, of which `log(classes)` is chance."""
+    """Makes a family of classifiers; cross-entropy, normalized by `log(classes)` (chance)."""
 
     def measure(inputs: np.ndarray, targets: np.ndarray) -> tuple[int, Measure]:
         input_at, target_at = on_device(inputs), on_device(targets)

@@ -24,7 +24,7 @@ class GRUConfig(LanguageConfig):
     """Settings of a family of recurrent models.
 
     Attributes:
-      width: units of the state, and entries of a character's embedding.
+      width: units of the state, and size of a character's embedding.
     """
 
     width: Span = field(default=Span(32, 32))
@@ -35,7 +35,7 @@ class GRUConfig(LanguageConfig):
 
 
 class Recurrent(NamedTuple):
-    """What is sampled: units, an int32 scalar."""
+    """Sampled architecture: units, an int32 scalar."""
 
     width: Array
 

@@ -1,4 +1,4 @@
-"""Language models of characters: the next one is predicted from those before."""
+"""Character-level language models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from metarl.tasks.family import TaskFamily
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig(BatchConfig):
-    """What all language models have.
+    """Settings of all language models.
 
     Attributes:
-      length: T, characters that a model reads at once.
+      length: sequence length T in characters.
     """
 
     batch: Span = field(default=Span(32, 32))
@@ -46,15 +46,15 @@ def language_model(
     """Makes a family of language models.
 
     Args:
-      name: of the family.
-      config: of windows and batches.
-      text: to read; windows begin anywhere.
-      sample_network: draws what is sampled of the network.
+      name: name of the family.
+      config: settings of sequences and batches.
+      text: text; sequences start at any position.
+      sample_network: function that samples the architecture.
       init: `(key, network) -> params`.
       logits: `(params, network, characters [T]) -> [T, number of characters]`.
 
     Raises:
-      ConfigError: the text is too short for a window.
+      ConfigError: the text is shorter than a sequence.
     """
 
     def measure(characters: np.ndarray) -> tuple[int, Measure]:

@@ -1,7 +1,7 @@
-"""A small transformer language model of sampled width, normalised before each part.
+"""A small pre-LN transformer language model of sampled width.
 
-Heads are as many as set, and what is sampled is the size of each: units of a head beyond it are
-masked in every head, in the stream between the layers, and in the layers between.
+The number of heads is fixed; the size of a head is sampled. Units beyond it are masked in every
+head, in the residual stream, and in the MLP.
 
 Reference: Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745.
 """
@@ -22,10 +22,10 @@ from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
 _EXPANSION = 4
-"""Units between the layers of a block's perceptron, by the model's width."""
+"""Hidden units of a block's MLP, in multiples of the model's width."""
 
 _EPS = 1e-6
-"""Added to a variance before its root."""
+"""Constant added to a variance before its root."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class TransformerConfig(LanguageConfig):
     """Settings of a family of transformers.
 
     Attributes:
-      heads: H, of each attention.
-      head: units of a head; the model is `heads` times as wide.
-      layers: blocks of attention and perceptron.
+      heads: number H of attention heads.
+      head: units of a head; the width of the model is `heads` times as large.
+      layers: number of blocks of attention and MLP.
     """
 
     heads: int = 2
@@ -49,13 +49,13 @@ class TransformerConfig(LanguageConfig):
 
 
 class Heads(NamedTuple):
-    """What is sampled: units of a head, an int32 scalar."""
+    """Sampled architecture: units of a head, an int32 scalar."""
 
     head: Array
 
 
 def transformer(name: str, config: TransformerConfig, text: Text) -> TaskFamily:
-    """Makes the family; learned positions, causal attention, gelu."""
+    """Makes the family; learned positions, causal attention, GELU."""
     characters = len(text.characters)
     width = config.heads * int(config.head.high)
 
@@ -99,7 +99,7 @@ def transformer(name: str, config: TransformerConfig, text: Text) -> TaskFamily:
 
 
 def _units(network: Heads, config: TransformerConfig) -> Array:
-    """Which units of the stream there are, `[width]`."""
+    """Returns the mask of the units of the residual stream, `[width]`."""
     return jnp.tile(unit_mask(network.head, int(config.head.high)), config.heads)
 
 
@@ -126,7 +126,7 @@ def _init_block(drawn: Mapping[str, Array], units: Array, fan_in: Array) -> PyTr
 
 
 def _layer_norm(norm: PyTree, units: Array, x: Array) -> Array:
-    """Layer normalisation over the units that there are; `[T, width]`, zero elsewhere."""
+    """Applies layer normalization over the unmasked units; `[T, width]`, zero elsewhere."""
     count = jnp.sum(units)
     x = x.astype(jnp.float32)
     mask = units[None]
@@ -141,7 +141,7 @@ def _block(
     block: PyTree, network: Heads, config: TransformerConfig, units: Array, x: Array
 ) -> Array:
     attended = _attention(block, network, config, _layer_norm(block["norm_0"], units, x))
-    # What spare units say is dropped by the normalisation of whoever reads the stream.
+    # Masked units of the stream are zeroed by the layer norm of every reader.
     x = x + attended
     up = jax.nn.gelu(dense(block["up"], _layer_norm(block["norm_1"], units, x)))
     up = up * jnp.tile(units, _EXPANSION)[None].astype(up.dtype)
@@ -149,7 +149,7 @@ def _block(
 
 
 def _attention(block: PyTree, network: Heads, config: TransformerConfig, x: Array) -> Array:
-    """Every position attends to itself and those before, `[T, width]`."""
+    """Applies causal attention, `[T, width]`."""
     steps, width = x.shape
     mask = unit_mask(network.head, int(config.head.high)).astype(x.dtype)[None, None]
 
