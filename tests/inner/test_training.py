@@ -53,7 +53,7 @@ def quadratic_task(quadratic):
     return TimedTask(jax.jit(quadratic.sample)(jax.random.key(3)), jnp.int32(STEPS))
 
 
-def life(learner, theta, task, loss=mean_loss):
+def unroll(learner, theta, task, loss=mean_loss):
     unroll = Unroll(Lifetimes(learner.family, STEPS, STEPS), learner, STEPS, loss)
     return jax.jit(lambda key: unroll.run(key, theta, task))(jax.random.key(0))
 
@@ -61,7 +61,7 @@ def life(learner, theta, task, loss=mean_loss):
 def test_steepest_descent_follows_the_closed_form(quadratic, quadratic_task):
     rate = 0.3 / float(quadratic_task.task.curvature.max())
     learner = Training(quadratic, from_optax("sgd", optax.sgd(rate)))
-    meta_loss, logs, state = life(learner, (), quadratic_task)
+    meta_loss, logs, state = unroll(learner, (), quadratic_task)
     start = learner.init(jax.random.split(jax.random.key(0))[0], (), quadratic_task).params["x"]
     assert int(state.step) == STEPS
     q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])
@@ -117,9 +117,9 @@ def test_an_optimizer_is_told_where_it_stands():
 
         def update(updates, state, params=None, *, progress, epoch_progress, key, activity, value):
             assert activity is None
-            told = (progress, epoch_progress, value, jax.random.uniform(key), num_steps)
-            told = (*told, info[1].multiplier, info[3].multiplier)
-            return jax.tree.map(jnp.zeros_like, updates), (told, state[1] + 1)
+            received = (progress, epoch_progress, value, jax.random.uniform(key), num_steps)
+            received = (*received, info[1].multiplier, info[3].multiplier)
+            return jax.tree.map(jnp.zeros_like, updates), (received, state[1] + 1)
 
         return optax.GradientTransformationExtraArgs(
             lambda params: ((0.0, 0.0, 0.0, 0.0, jnp.int32(0), 0.0, 0.0), 0), update
@@ -161,9 +161,9 @@ def test_scores_after_every_update():
         after, log = fresh.step(key, (), task, state)
         key_score = named(key, "score")
         batches = [family.loss(after.params, k, task.task) for k in jax.random.split(key_score, 2)]
-        told = family.evaluate(after.params, key_score, task.task)["loss"]
+        expected = family.evaluate(after.params, key_score, task.task)["loss"]
         _, other = held_out.step(key, (), task, state)
-        return log, other, jnp.mean(jnp.stack(batches)), told
+        return log, other, jnp.mean(jnp.stack(batches)), expected
 
     log, other, on_fresh, on_held_out = one(key)
     chance = np.log(10)
@@ -178,7 +178,7 @@ def test_scores_after_every_update():
 def test_training_that_diverged_has_no_meta_loss(quadratic, quadratic_task, reduce):
     """Not even the least loss, though losses were finite before; exams say so too."""
     learner = Training(quadratic, from_optax("sgd", optax.sgd(1e15)))
-    meta_loss, logs, state = life(learner, (), quadratic_task, reduce)
+    meta_loss, logs, state = unroll(learner, (), quadratic_task, reduce)
     assert np.isfinite(logs.loss[0])
     assert not np.isfinite(logs.loss[-1])
     assert np.isnan(meta_loss)
@@ -190,7 +190,7 @@ def test_training_that_diverged_has_no_meta_loss(quadratic, quadratic_task, redu
 
 def test_exams_of_a_part(quadratic, quadratic_task):
     learner = Training(quadratic, from_optax("sgd", optax.sgd(0.01)))
-    _, logs, state = life(learner, (), quadratic_task)
+    _, logs, state = unroll(learner, (), quadratic_task)
     key = jax.random.key(0)
     part = parts_of_training(learner, STEPS)
     assert (part.learner, part.length) == (learner, STEPS)
@@ -211,7 +211,7 @@ def test_of_a_life_in_parts_the_final_exam_counts_the_end_alone(quadratic, quadr
     """The sum over the parts is the closed form's loss before the last update."""
     rate = 0.3 / float(quadratic_task.task.curvature.max())
     learner = Training(quadratic, from_optax("sgd", optax.sgd(rate)))
-    _, logs, state = life(learner, (), quadratic_task)
+    _, logs, state = unroll(learner, (), quadratic_task)
     exam, key, half = final_exam(), jax.random.key(0), STEPS // 2
     early = jax.tree.map(lambda x: x[:half], logs)
     before, _, _ = exam(key, (), quadratic_task, state._replace(step=jnp.int32(half)), early)

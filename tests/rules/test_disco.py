@@ -61,13 +61,13 @@ def to_published(config, theta):
 
 
 def check_against_numpy(config, theta, tolerance, steps=STEPS, batch=BATCH):
-    """Two updates with the same parameters: the second sees what the first left."""
+    """Two updates with the same parameters: the second starts from the state of the first."""
     arrays = {k: np.asarray(x, np.float64) for k, x in to_published(config, theta).items()}
     rows = 2 * steps * batch
     params, target = table(config, ACTIONS, rows, 1), table(config, ACTIONS, rows, 2)
     state = disco.disco(config).init_state(theta, target)
-    life = config.lifetime_width
-    memory = (np.zeros(life), np.zeros(life), 0.0, 0.0, 1.0)
+    width = config.lifetime_width
+    memory = (np.zeros(width), np.zeros(width), 0.0, 0.0, 1.0)
     for seed in (3, 4):
         trajectory = rollout(steps, batch, ACTIONS, seed)
         targets, state, _, loss = compiled(config)(theta, state, params, trajectory)

@@ -73,7 +73,7 @@ def released_disco(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", registry.HANDCRAFTED)
-def test_drifts_that_were_written_down(name):
+def test_handcrafted_drifts(name):
     found = by_name(name)
     assert isinstance(found, DriftAlgorithm)
     assert found.entry.rule.name == name

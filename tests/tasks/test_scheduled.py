@@ -19,7 +19,7 @@ def lifetimes(curriculum, steps, slots=SLOTS):
     def some(state, key):
         everyone = jnp.ones(slots, bool)
         tasks, tickets, state = curriculum.draw(key, state, everyone)
-        # No life ended: the steps are counted all the same.
+        # No lifetime ended: the steps are counted all the same.
         state = curriculum.report(state, tickets, jnp.zeros(slots), ~everyone)
         return state, tasks.lifetime
 
@@ -60,14 +60,14 @@ def test_a_life_has_at_least_one_update():
 
 
 def test_scores_reach_the_curriculum_that_is_wrapped():
-    class Told(Uniform):
+    class RecordsScores(Uniform):
         def report(self, state, tickets, scores, ended):
             return scores, ended
 
-    outer = ScheduledLifetimes(Told(FixedTask(())), growing(1, 2, 3))
-    told = outer.report(outer.init(jax.random.key(0)), jnp.arange(2), jnp.ones(2), jnp.zeros(2))
-    assert told.step == 1
-    np.testing.assert_array_equal(told.tasks[0], 1)
+    outer = ScheduledLifetimes(RecordsScores(FixedTask(())), growing(1, 2, 3))
+    reported = outer.report(outer.init(jax.random.key(0)), jnp.arange(2), jnp.ones(2), jnp.zeros(2))
+    assert reported.step == 1
+    np.testing.assert_array_equal(reported.tasks[0], 1)
 
 
 @pytest.mark.parametrize(("low", "high", "steps"), [(0, 5, 3), (5, 4, 3), (1, 2, 0)])
