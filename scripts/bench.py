@@ -136,7 +136,7 @@ def temporal_config() -> TrainUpdateRuleConfig:
 def core_flops(config: TrainUpdateRuleConfig) -> float:
     """Of the recurrent core's products in one outer step: forward, again, and twice backwards."""
     width, gates = config.rule.width, {"gru": 3, "lstm": 4}[config.rule.core]
-    multiply_adds = gates * width * (width + 5 + config.rule.clock_inputs)
+    multiply_adds = gates * width * (width + 5 + config.rule.num_lifetime_features)
     if config.method == "es":
         return 2.0 * multiply_adds * config.steps_per_generation
     steps = config.lifetimes * config.backprop.truncation * config.agent.batch_size

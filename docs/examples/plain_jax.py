@@ -172,7 +172,7 @@ def train(drift, iterations=50, seed=0):
 
 def main():
     """Reads the command line and trains."""
-    default = next(iter(rules.shipped()), "ppo")
+    default = next(iter(rules.pretrained()), "ppo")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--drift", default=default, help=f"ppo, dpo, none, name or path ({default})"

@@ -1,13 +1,13 @@
 """Environments of brax, as `brax/NAME`; needs the extra `metarl[brax]`.
 
-None of brax's wrappers is used: `done` of brax's own step is termination, the episode length is our
-`time_limit`, and its metrics go to `info`. Actions lie in [-1, 1] for every environment: brax
-rescales or clips them to its actuators itself.
+No wrapper of brax is used: `done` of brax's step is termination, the episode length is set by the
+wrapper `time_limit`, and metrics are in `info`. Actions lie in [-1, 1] for every environment: brax
+rescales or clips them to its actuators.
 
 `params` holds the physics that a task changes: a dict from names of brax's `System`, such as
 `"gravity"` or `"link.inertia.mass"`, to arrays. The default is the empty dict. `make(...,
-vary=("gravity",))` puts the default value of what is to be varied there. A backend reads only part
-of the `System`: what `mjx` reads is under `opt` and mujoco's own names.
+vary=("gravity",))` adds the default values of the parameters to be varied. A backend reads only
+part of the `System`: `mjx` reads the fields under `opt` and those with mujoco's names.
 """
 
 import copy
@@ -41,7 +41,7 @@ NAMES = (
     "swimmer",
     "walker2d",
 )
-"""What brax registers, without its own test dummy `fast`; listing names does not import brax."""
+"""Environments registered in brax, except the test dummy `fast`; a list, to avoid the import."""
 
 BACKENDS = ("generalized", "mjx", "positional", "spring")
 
@@ -56,11 +56,11 @@ def make(
     """Makes a brax environment.
 
     Args:
-      name: as brax has it, such as `ant`.
+      name: name in brax, such as `ant`.
       backend: physics pipeline; `spring` and `positional` compile and run fastest.
       episode_length: steps until truncation, without action repeat.
-      vary: names of brax's `System` whose values go into `default_params`.
-      **options: of the environment's constructor, such as `ctrl_cost_weight`.
+      vary: names of `System` fields whose values are put into `default_params`.
+      **options: arguments of the environment's constructor, such as `ctrl_cost_weight`.
 
     Raises:
       ConfigError: brax is not installed, or an option or one of its values is unknown.
@@ -83,9 +83,9 @@ def adapt(env: Any, params: EnvParams, name: str) -> Environment:
     """Adapts any unwrapped `brax.envs.Env` with array observations, without a time limit.
 
     Args:
-      env: the brax environment.
-      params: the default physics to change, a dict as described above.
-      name: of the adapted environment.
+      env: brax environment.
+      params: default parameters, a dict as described above.
+      name: name of the adapted environment.
     """
 
     def with_physics(params: EnvParams) -> Any:
@@ -101,7 +101,7 @@ def adapt(env: Any, params: EnvParams, name: str) -> Environment:
 
     def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
         del draws  # brax is random in its reset only
-        # brax writes into the dict of metrics that it is given.
+        # brax mutates the dict of metrics.
         own = state.replace(metrics=dict(state.metrics), info=dict(state.info))
         following = cast_like(with_physics(params).step(own, action), state)
         return Step(

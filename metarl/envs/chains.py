@@ -1,16 +1,16 @@
-"""Delayed chain MDPs: the first action decides a reward that comes many steps later.
+"""Delayed chain MDPs: the first action determines a reward many steps later.
 
-An episode has `length` steps and two actions. The last step pays +1 if the first action was the
-good one, else -1, and terminates; no other action matters. In noisy chains every step between the
-first and the last pays +1 or -1 at random, which says nothing and has to be seen through.
+An episode has `length` steps and two actions. The reward of the last step is +1 if the first action
+was the good one, else -1; then the episode terminates. No other action has an effect. In noisy
+chains every step between the first and the last has a random reward of +1 or -1.
 
-The optimal expected return is 1, in every chain (`OPTIMAL_RETURN`), and a policy whose first action
-is the good one with probability p has `2p - 1` (`policy_return`).
+The optimal expected return is 1 in every chain (`OPTIMAL_RETURN`). A policy whose first action is
+the good one with probability p has expected return `2p - 1` (`policy_return`).
 
 Reference: Oh et al. 2020, arXiv:2007.08794, appendix A.3, where lengths are drawn from 5 to 30
 (short) or to 50 (long) and the distracting observation has 22 bits, 20 of them random. [unchecked]:
-that noise spares the first step, and what the two other bits are; the good action is fixed in a
-task here, since the tabular observation does not tell it.
+that the first step has no noise, and the meaning of the two other bits. Here the good action is
+fixed in a task, since the tabular observation does not contain it.
 """
 
 from collections.abc import Callable
@@ -36,8 +36,8 @@ class Chain(NamedTuple):
 
     Attributes:
       length: steps of an episode, int32 scalar.
-      good_action: the first action that is rewarded in the end, int32 scalar.
-      noise: size of the random rewards in between, float32 scalar; 0 = none.
+      good_action: first action that is rewarded at the end, int32 scalar.
+      noise: magnitude of the random rewards, float32 scalar; 0 = none.
     """
 
     length: Array
@@ -46,7 +46,7 @@ class Chain(NamedTuple):
 
 
 class ChainState(NamedTuple):
-    """An episode in progress.
+    """State of an episode.
 
     Attributes:
       time: steps taken, int32 scalar.
@@ -58,7 +58,7 @@ class ChainState(NamedTuple):
 
 
 class ChainDraws(NamedTuple):
-    """Randomness of one step: the sign of the random reward, and distracting bits `[D]`."""
+    """Random numbers of one step: the sign of the random reward, and distractor bits `[D]`."""
 
     sign: Array
     bits: Array
@@ -66,13 +66,13 @@ class ChainDraws(NamedTuple):
 
 @dataclass(frozen=True)
 class ChainDistribution:
-    """Random chains; the good action is either one, equally likely.
+    """Random chains with uniform length and good action.
 
     Attributes:
-      longest: largest length; the shape of the tabular observation depends on it.
-      shortest: smallest length; every one in between is equally likely.
-      noise: see `Chain`.
-      distractors: random bits of the observation; 0 = the tabular observation.
+      longest: largest length; it determines the shape of the tabular observation.
+      shortest: smallest length.
+      noise: magnitude of the random rewards, see `Chain`.
+      distractors: number of random bits in the observation; 0 = the tabular observation.
     """
 
     longest: int
@@ -86,7 +86,7 @@ class ChainDistribution:
         check_range(0, float("inf"), noise=self.noise, distractors=self.distractors)
 
     def sample(self, key: Key) -> Chain:
-        """Draws one task."""
+        """Samples one task."""
         key_length, key_action = split_named(key, "length", "good_action")
         return Chain(
             length=jax.random.randint(key_length, (), self.shortest, self.longest + 1),
@@ -111,7 +111,7 @@ def variant(name: str) -> ChainDistribution:
     """Returns a published distribution by its name.
 
     Raises:
-      ConfigError: there is none of this name.
+      ConfigError: the name is unknown.
     """
     check_choice("chain variant", name, VARIANTS)
     return VARIANTS[name]
@@ -134,11 +134,11 @@ def delayed_chain(chains: ChainDistribution, name: str = "chain") -> Environment
       tabular: the state as a one-hot vector `[2 * longest - 1]`: the start, and for each later step
         one of the two branches, the good one last.
       with distractors: `[2 + D]` bits: whether this is the start, whether the first action was the
-        good one, and `D` that are random at every step.
+        good one, and `D` bits that are random at every step.
 
     Args:
-      chains: the tasks.
-      name: of the environment.
+      chains: distribution over tasks.
+      name: name of the environment.
     """
     count = chains.distractors
     observe = _bits if count else _one_hot(2 * chains.longest - 1)
@@ -190,7 +190,7 @@ def delayed_chain(chains: ChainDistribution, name: str = "chain") -> Environment
 
 
 def policy_return(probability_of_good: Array | float) -> Array | float:
-    """Exact expected return of a policy by how likely its first action is the good one."""
+    """Returns the exact expected return for the probability of the good first action."""
     return 2.0 * probability_of_good - 1.0
 
 
@@ -198,7 +198,7 @@ def _one_hot(size: int) -> Callable[[ChainState, Array], Array]:
     def observe(state: ChainState, bits: Array) -> Array:
         del bits
         index = jnp.where(state.time == 0, 0, 2 * state.time - 1 + state.good)
-        # What follows the last step is never acted on; it shows the last state there is.
+        # The observation after the last step is never acted on; it repeats the last state.
         return (jnp.arange(size) == jnp.minimum(index, size - 2 + state.good)).astype(jnp.float32)
 
     return observe

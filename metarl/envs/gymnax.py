@@ -1,22 +1,22 @@
 """Environments of gymnax 1.x, as `gymnax/NAME`.
 
-The adapter calls gymnax's own dynamics (`reset_env`, `step_env`, `is_truncated`), never its
-autoresetting `step`. What step_env reports as done in 1.0.1 is natural termination; the limit
-`max_steps_in_episode` is apart from it and becomes `truncated`, unless the step terminated.
+The adapter calls gymnax's dynamics (`reset_env`, `step_env`, `is_truncated`), never its
+autoresetting `step`. In 1.0.1 `done` of `step_env` is termination; the limit
+`max_steps_in_episode` is separate and becomes `truncated`, unless the step terminated.
 
 `params` is gymnax's parameter class with every number an array, `max_steps_in_episode` included;
-no shape depends on any of them, so all can be batched. What shapes depend on (`DeepSea(size=...)`)
-is a constructor argument, fixed when the environment is made.
+no shape depends on any of them, so all can be batched. Values on which shapes depend
+(`DeepSea(size=...)`) are constructor arguments, fixed when the environment is made.
 
-Peculiarities of gymnax 1.0.1 that pass through:
+Peculiarities of gymnax 1.0.1 that the adapter keeps:
   - The bandits (SimpleBandit, BernoulliBandit, GaussianBandit), PointRobot, MetaMaze, Reacher,
-    Swimmer and MemoryChain draw their task in reset: another episode is another task.
-  - PointRobot and MetaMaze put the agent elsewhere when it reaches the goal, in the same step: the
-    observation after a goal shows the new position. MetaMaze terminates only where that position
-    happens to be the goal again. Freeway and Catch put back the chicken and a fallen ball likewise.
+    Swimmer and MemoryChain sample their task in reset: another episode is another task.
+  - PointRobot and MetaMaze relocate the agent when it reaches the goal, in the same step: the
+    observation after a goal shows the new position. MetaMaze terminates only if that position is
+    the goal again. Freeway and Catch reset the chicken and a fallen ball in the same way.
   - Episodes of the two stochastic bandits, DiscountingChain, Freeway and the continuous tasks other
     than MountainCarContinuous never terminate, they are truncated.
-  - Some observations leave the bounds that gymnax states: MemoryChain (context -1),
+  - Some observations exceed the bounds declared by gymnax: MemoryChain (context -1),
     DiscountingChain (context -1 before the first action), GaussianBandit and BernoulliBandit.
   - MNISTBandit downloads MNIST when it is made, and reads its pixels as signed bytes: the bright
     half comes out negative.
@@ -67,14 +67,14 @@ NAMES = (
     "Pong-misc",
     "FrozenLake-misc",
 )
-"""What gymnax registers, written out so that listing names does not import it."""
+"""Environments registered in gymnax; a list, so that listing names does not import gymnax."""
 
 
 def make(name: str, **options: Any) -> Environment:
     """Makes a registered gymnax environment.
 
     Args:
-      name: as gymnax has it, such as `CartPole-v1`.
+      name: name in gymnax, such as `CartPole-v1`.
       **options: arguments of the environment's constructor (`size=10`), and fields of its
         parameters (`max_steps_in_episode=200`), which become defaults.
 
@@ -98,15 +98,15 @@ def make(name: str, **options: Any) -> Environment:
 
 
 def adapt(env: Any, params: EnvParams, name: str) -> Environment:
-    """Adapts any `gymnax.environments.environment.Environment`, registered or your own.
+    """Adapts any `gymnax.environments.environment.Environment`, registered or not.
 
     Rewards become float32 scalars. Observations become float32; integers of a Discrete space become
-    one-hot vectors. A Box with several bounds gets the outermost.
+    one-hot vectors. A Box with elementwise bounds gets the widest ones.
 
     Args:
-      env: the gymnax environment.
-      params: its parameters; numbers become arrays.
-      name: of the adapted environment.
+      env: gymnax environment.
+      params: parameters of the environment; numbers become arrays.
+      name: name of the adapted environment.
 
     Raises:
       ConfigError: a space is neither Discrete nor Box.
@@ -172,7 +172,7 @@ def _adapt_space(name: str, space: Any) -> Space:
     if type(space).__name__ == "Box":
         low, high = float(np.min(space.low)), float(np.max(space.high))
         largest = float(np.finfo(np.float32).max)
-        # gymnax writes "unbounded" as the largest float.
+        # gymnax represents "unbounded" by the largest float.
         return Box(
             low if low > -largest else -np.inf, high if high < largest else np.inf, space.shape
         )

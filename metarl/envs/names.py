@@ -1,8 +1,8 @@
-"""Names of environments with options, for where only text goes: the command line and configs.
+"""Parsing of environment names with options, for the command line and configs.
 
-`brax/ant?backend=spring&episode_length=200&vary=gravity,` is a registered name, `?`, and options
-between `&`. A value is `true` or `false`, a number, or text; commas make a tuple, of which a last
-one may be empty.
+The syntax is a registered name, `?`, and options separated by `&`, such as
+`brax/ant?backend=spring&episode_length=200&vary=gravity,`. A value is `true`, `false`, a number, or
+text; commas make a tuple, with an optional trailing comma.
 """
 
 import math
@@ -17,10 +17,10 @@ def base_name(name: str) -> str:
 
 
 def options_in(name: str) -> dict[str, Any]:
-    """Reads the options of a name.
+    """Returns the options in a name.
 
     Raises:
-      ConfigError: an option has no value, or is there twice.
+      ConfigError: an option has no value, or is given twice.
     """
     _, mark, text = name.partition("?")
     options: dict[str, Any] = {}

@@ -1,12 +1,12 @@
 """The environment protocol.
 
-An environment is a value: two pure functions and its static description. The task lives in
-`params`, so K episodes on one task are K resets with the same `params`. Resetting is never hidden:
+An environment is immutable: pure functions and a static description. The task is in `params`, so K
+episodes on one task are K resets with the same `params`. Environments do not reset themselves;
 autoreset is a wrapper.
 
-A step's randomness is drawn apart from the step itself: `draw` makes it from a key, `transition`
-consumes it, and `step` is the two together. A rollout can thus draw the randomness of all `T` steps
-at once, outside its scan, which on CPU is worth a factor; user code just calls `step`.
+The random numbers of a step are sampled separately: `draw` samples them from a key, `transition`
+takes them as an argument, and `step` calls both. A rollout can sample the random numbers of all `T`
+steps at once, outside its scan, which is several times faster on CPU. User code calls `step`.
 """
 
 from collections.abc import Callable
@@ -19,20 +19,20 @@ from metarl.envs.spaces import Space
 EnvState: TypeAlias = PyTree
 EnvParams: TypeAlias = PyTree
 Draws: TypeAlias = PyTree
-"""Randomness of one step, drawn ahead; for most environments the key itself."""
+"""Random numbers of one step, sampled ahead; for most environments the key itself."""
 
 
 class Step(NamedTuple):
     """Result of one step.
 
     Attributes:
-      obs: observation to act on next; under autoreset the first one of the new episode where the
-        old one ended, and then `info["final_obs"]` is the observation that this step led to.
+      obs: next observation; with autoreset, the first observation of the new episode where an
+        episode ended, and `info["final_obs"]` is then the final observation.
       state: environment state.
-      reward: scalar.
-      terminated: the task ended here, future value is zero (bool).
-      truncated: the episode was cut here by a limit, and not terminated (bool): bootstrap.
-      info: further arrays; the same keys at every step.
+      reward: reward, a scalar.
+      terminated: whether the episode terminated (bool); the value of the next state is zero.
+      truncated: whether the episode was truncated by a limit (bool); bootstrap from the next state.
+      info: further arrays, with the same keys at every step.
     """
 
     obs: Array
@@ -44,12 +44,12 @@ class Step(NamedTuple):
 
     @property
     def done(self) -> Array:
-        """Whether the episode ended, for whichever reason."""
+        """Whether the episode terminated or was truncated."""
         return self.terminated | self.truncated
 
 
 def key_is_the_draw(key: Key, params: EnvParams) -> Draws:
-    """The default `draw`: randomness is made from the key inside the transition."""
+    """Returns the key: the default `draw`, for transitions that sample from the key."""
     del params
     return key
 
@@ -62,12 +62,12 @@ class Environment:
       name: registered name, such as `gymnax/CartPole-v1`.
       reset: `(key, params) -> (obs, state)`.
       transition: `(draws, state, action, params) -> Step`.
-      observation_space: of one (unbatched) environment.
-      action_space: of one (unbatched) environment.
-      default_params: the default task.
+      observation_space: observation space of one (unbatched) environment.
+      action_space: action space of one (unbatched) environment.
+      default_params: parameters of the default task.
       draw: `(key, params) -> draws`.
-      sample_params: `key -> params`, where the environment is a distribution over tasks; None = it
-        has one task, the default one.
+      sample_params: `key -> params`, for environments that are a distribution over tasks; None =
+        only the default task.
       optimal_return: `params -> expected return of an optimal policy`, an oracle; None = unknown.
       batch_shape: leading axes of observations, rewards and states; `()` or `(B,)`.
     """
@@ -88,9 +88,9 @@ class Environment:
         return self.transition(self.draw(key, params), state, action, params)
 
     def sample(self, key: Key) -> EnvParams:
-        """Draws a task; so an environment is a `TaskDistribution`."""
+        """Samples a task; so an environment is a `TaskDistribution`."""
         return self.default_params if self.sample_params is None else self.sample_params(key)
 
     def replace(self, **changes: Any) -> "Environment":
-        """Returns a copy with some fields changed; how wrappers are written."""
+        """Returns a copy with some fields changed; used by wrappers."""
         return replace(self, **changes)

@@ -1,4 +1,4 @@
-"""Spaces of observations and actions: what a network and a test need to know, and no more."""
+"""Observation and action spaces."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -27,17 +27,17 @@ class Discrete:
         return jnp.int32
 
     def sample(self, key: Key) -> Array:
-        """Draws uniformly."""
+        """Samples uniformly."""
         return jax.random.randint(key, (), 0, self.n)
 
     def contains(self, x: Array) -> Array:
-        """Tells whether `x` is an element (a boolean scalar)."""
+        """Returns whether `x` is an element (a boolean scalar)."""
         return jnp.logical_and(x >= 0, x < self.n)
 
 
 @dataclass(frozen=True)
 class Box:
-    """Arrays of one shape between two bounds (floats, the same for every entry)."""
+    """Arrays of one shape between two bounds (floats, the same for all elements)."""
 
     low: float
     high: float
@@ -45,13 +45,13 @@ class Box:
     dtype: Any = np.float32
 
     def sample(self, key: Key) -> Array:
-        """Draws uniformly where the box is bounded, standard normally (clipped) where it is not."""
+        """Samples uniformly if the box is bounded, else from a clipped standard normal."""
         if np.isfinite(self.low) and np.isfinite(self.high):
             return jax.random.uniform(key, self.shape, self.dtype, self.low, self.high)
         return jnp.clip(jax.random.normal(key, self.shape, self.dtype), self.low, self.high)
 
     def contains(self, x: Array) -> Array:
-        """Tells whether every entry lies within the bounds (a boolean scalar)."""
+        """Returns whether all elements lie within the bounds (a boolean scalar)."""
         return jnp.all((x >= self.low) & (x <= self.high))
 
 

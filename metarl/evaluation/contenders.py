@@ -15,8 +15,8 @@ from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent import RuleAgent
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.optimizers.protocol import InnerOptimizer
-from metarl.rules.bank import BankTheta, bank
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
+from metarl.rules.switch import SwitchTheta, switch
 from metarl.rules.update_rule import UpdateRule
 
 
@@ -48,7 +48,7 @@ class Contender:
 class DriftEntry:
     """A drift with its meta-parameters; `()` for one that is written down."""
 
-    rule: Rule
+    rule: Drift
     theta: Theta = ()
 
 
@@ -68,14 +68,14 @@ def drift_contenders(
         program is compiled; no fewer than the settings' own.
     """
     shared, longest = _longest(config, longest_steps)
-    learner = PPO(env, shared, bank(tuple(entry.rule for entry in drifts.values())))
+    learner = PPO(env, shared, switch(tuple(entry.rule for entry in drifts.values())))
     thetas = tuple(entry.theta for entry in drifts.values())
     return {
         name: Contender(
             learner,
             config.updates,
             config.batch_size,
-            BankTheta(jnp.int32(number), thetas),
+            SwitchTheta(jnp.int32(number), thetas),
             asdict(config),
             longest,
         )
@@ -108,7 +108,7 @@ def rule_contender(
 
 def optimizer_contender(
     env: Environment,
-    rule: Rule,
+    rule: Drift,
     optimizer: InnerOptimizer,
     theta: Theta,
     config: PPOConfig,

@@ -152,31 +152,6 @@ def difference_interval(
     return _percentiles(value, pooled(tasks_a) - pooled(tasks_b), confidence)
 
 
-def probability_of_improvement(
-    a: Scores,
-    b: Scores,
-    *,
-    repetitions: int = REPETITIONS,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-) -> Interval:
-    """Probability that a seed of `a` scores above one of `b`, averaged over tasks.
-
-    The Mann-Whitney statistic of each task, ties counted as half (Agarwal et al. 2021, section 4).
-
-    Raises:
-      ConfigError: as `difference_interval`.
-    """
-    tasks_a, tasks_b = _same_tasks(a, b)
-    rng = np.random.default_rng(seed)
-    total = np.zeros(repetitions)
-    for x, y in zip(tasks_a, tasks_b, strict=True):
-        x_r, y_r = _resample([x, y], repetitions, rng)
-        total += _mann_whitney(x_r, y_r)
-    value = np.mean([_mann_whitney(x, y) for x, y in zip(tasks_a, tasks_b, strict=True)])
-    return _percentiles(value, total / len(tasks_a), confidence)
-
-
 def curve_interval(
     curves: np.ndarray, *, repetitions: int = 500, confidence: float = CONFIDENCE, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -315,11 +290,6 @@ def _resample(
     """Draws seeds with replacement within each task; `[repetitions, S]` each."""
     check_positive(repetitions=repetitions)
     return [task[rng.integers(task.size, size=(repetitions, task.size))] for task in tasks]
-
-
-def _mann_whitney(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """P(x > y) + P(x = y) / 2 over all the pairs of the last axes."""
-    return np.mean(0.5 + 0.5 * np.sign(x[..., :, None] - y[..., None, :]), axis=(-2, -1))
 
 
 def _percentiles(value: np.ndarray, samples: np.ndarray, confidence: float) -> Interval:

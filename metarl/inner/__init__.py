@@ -1,1 +1,1 @@
-"""L3: learners: what runs inside one lifetime."""
+"""L3: learners: the inner loop of meta-learning."""

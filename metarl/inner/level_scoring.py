@@ -1,4 +1,4 @@
-"""What a level was worth to an agent whose life on it ended: the scores that curricula go by."""
+"""Level scores for curricula, computed for an agent at the end of its lifetime on a level."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,53 +23,54 @@ from metarl.rl.trajectory import Trajectory
 from metarl.tasks.lifetimes import TimedTask
 
 LevelScore = Callable[[Key, Theta, TimedTask, MetaAgentState], Array]
-"""`(key, theta, task, state at the end of the life) -> scalar`."""
+"""`(key, theta, task, state at the end of the lifetime) -> scalar`."""
 
 
 @dataclass(frozen=True)
 class Regret:
-    """Algorithmic regret: what an antagonist trained from scratch earns more than the agent.
+    """Algorithmic regret: return of a baseline agent minus return of the agent.
 
-    The antagonist lives on the same level and as long, with a hand-made rule.
+    The baseline agent is trained from scratch on the same level, for the same lifetime, with a
+    handcrafted rule.
 
     Attributes:
-      agent: the agent that is scored.
-      antagonist: the other; its `theta` is `()`.
-      steps: environment steps, of each environment, that measure a return.
+      agent: agent that is scored.
+      baseline: baseline agent; its `theta` is `()`.
+      steps: steps of each environment in which returns are measured.
 
     Reference: Jackson et al. 2023 (GROOVE), arXiv:2310.02782, eq. 3.
     """
 
     agent: MetaAgent
-    antagonist: RuleAgent
+    baseline: RuleAgent
     steps: int
 
     def __call__(self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState) -> Array:
-        """Scores a level."""
+        """Returns the score of a level, a scalar."""
         del theta
-        key_init, key_life, key_test = split_named(key, "init", "life", "test")
-        opponent = self.antagonist.init(key_init, (), task)
+        key_init, key_train, key_test = split_named(key, "init", "life", "test")
+        baseline = self.baseline.init(key_init, (), task)
 
-        def live(update: Array, opponent: RuleAgentState) -> RuleAgentState:
-            key = jax.random.fold_in(key_life, update)
-            return self.antagonist.step(key, (), task, opponent)[0]
+        def train_step(update: Array, baseline: RuleAgentState) -> RuleAgentState:
+            key = jax.random.fold_in(key_train, update)
+            return self.baseline.step(key, (), task, baseline)[0]
 
-        opponent = jax.lax.fori_loop(0, task.lifetime, live, opponent)
-        # The same episodes for both, as far as their actions agree.
+        baseline = jax.lax.fori_loop(0, task.lifetime, train_step, baseline)
+        # The same key for both: equal actions give equal episodes.
         return algorithmic_regret(
-            tested_return(key_test, self.antagonist, task, opponent, self.steps),
-            tested_return(key_test, self.agent.agent, task, state.agent, self.steps),
+            evaluate_return(key_test, self.baseline, task, baseline, self.steps),
+            evaluate_return(key_test, self.agent.agent, task, state.agent, self.steps),
         )
 
 
 @dataclass(frozen=True)
 class OptimalRegret:
-    """What an optimal policy earns more than the agent.
+    """Regret to an optimal policy: its return minus the return of the agent.
 
     Attributes:
-      agent: the agent that is scored.
+      agent: agent that is scored.
       optimum: `env params -> return of an optimal policy`, an oracle.
-      steps: environment steps, of each environment, that measure a return.
+      steps: steps of each environment in which the return is measured.
     """
 
     agent: MetaAgent
@@ -77,20 +78,20 @@ class OptimalRegret:
     steps: int
 
     def __call__(self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState) -> Array:
-        """Scores a level."""
+        """Returns the score of a level, a scalar."""
         del theta
-        earned = tested_return(key, self.agent.agent, task, state.agent, self.steps)
-        return optimal_regret(self.optimum(task.task), earned)
+        agent_return = evaluate_return(key, self.agent.agent, task, state.agent, self.steps)
+        return optimal_regret(self.optimum(task.task), agent_return)
 
 
 @dataclass(frozen=True)
 class TrajectoryScore:
-    """A score of one rollout of the agent and its critic's values of it.
+    """A score computed from one rollout of the agent and its critic's values.
 
     Attributes:
-      agent: the agent that is scored.
+      agent: agent that is scored.
       score: `(agent, trajectory, state) -> scalar`; see `TRAJECTORY_SCORES`.
-      steps: environment steps of each environment.
+      steps: steps of each environment.
     """
 
     agent: MetaAgent
@@ -98,18 +99,18 @@ class TrajectoryScore:
     steps: int
 
     def __call__(self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState) -> Array:
-        """Scores a level."""
+        """Returns the score of a level, a scalar."""
         del theta
         trajectory = self.agent.agent.collect(key, task, state.agent, self.steps)[1]
         return self.score(self.agent, trajectory, state)
 
 
-def tested_return(
+def evaluate_return(
     key: Key, agent: RuleAgent, task: TimedTask, state: RuleAgentState, steps: int
 ) -> Array:
-    """Mean return of the episodes that end within `steps` steps of new episodes, a scalar.
+    """Returns the mean return of the episodes that end within `steps` steps, a scalar.
 
-    Where none ends, the mean return so far.
+    All environments are reset first. If no episode ends, it is the mean return so far.
     """
     key_reset, key_steps = split_named(key, "reset", "steps")
     obs, env_state = agent.prepared_env.reset(key_reset, task.task)
@@ -130,12 +131,12 @@ def _positive(agent: MetaAgent, trajectory: Trajectory, state: MetaAgentState) -
 
 
 def _max_monte_carlo(agent: MetaAgent, trajectory: Trajectory, state: MetaAgentState) -> Array:
-    """The best return is undiscounted and the values are not: an upper bound, as in the paper."""
+    """Uses the undiscounted best return with discounted values: an upper bound, as in the paper."""
     return max_monte_carlo(agent.value(state.critic, trajectory.obs), state.best_return)
 
 
 def _learnability(agent: MetaAgent, trajectory: Trajectory, state: MetaAgentState) -> Array:
-    """An episode succeeded if it earned more than nothing."""
+    """Counts an episode as a success if its return is positive."""
     del agent, state
     return learnability(trajectory.episode_return > 0, trajectory.done)
 

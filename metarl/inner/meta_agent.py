@@ -1,8 +1,8 @@
-"""An agent under meta-training: beside it a value function, which only the meta-gradient sees.
+"""An agent under meta-training, with a critic that is used by the meta-gradient only.
 
-The update rule is to be judged by the returns of the agents that it makes. A policy gradient of an
-updated agent's returns, with advantages of a critic that learns along, is differentiated through
-the updates to the rule (Oh et al. 2020, arXiv:2007.08794, eq. 4 and section 3.3).
+The meta-objective of an update rule is the return of the agents that it trains. Its gradient is the
+policy gradient of an updated agent, with advantages from a critic that is trained alongside,
+backpropagated through the updates (Oh et al. 2020, arXiv:2007.08794, eq. 4 and section 3.3).
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs.spaces import Discrete
 from metarl.inner.rule_agent import RuleAgent, RuleAgentLog, RuleAgentState
 from metarl.networks.heads import Heads, HeadsConfig
+from metarl.rl.advantages import Advantages, generalized_advantage_estimation
 from metarl.rl.distributions import Categorical
 from metarl.rl.losses import value_loss
-from metarl.rl.returns import Advantages, generalised_advantages
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.update_rule import LOGITS, Outputs
 from metarl.tasks.lifetimes import TimedTask
@@ -33,18 +33,18 @@ _PREDICTION = "prediction"
 
 @dataclass(frozen=True)
 class MetaObjectiveConfig:
-    """The meta-loss of an updated agent, and the critic that it needs.
+    """Settings of the meta-loss of an updated agent, and of its critic.
 
     Attributes:
       gamma: discount.
       gae_lambda: trace decay of the advantages.
-      policy_entropy: beta_0, bonus for the entropy of updated policies.
-      prediction_entropy: beta_1, bonus for the entropy of updated predictions.
-      policy_target: beta_2, weight of the squared policy targets.
-      prediction_target: beta_3, weight of the squared prediction targets.
-      critic_learning_rate: of the critic's Adam.
+      policy_entropy: weight beta_0 of the entropy bonus of updated policies.
+      prediction_entropy: weight beta_1 of the entropy bonus of updated predictions.
+      policy_target: weight beta_2 of the squared policy targets.
+      prediction_target: weight beta_3 of the squared prediction targets.
+      critic_learning_rate: learning rate of the critic's Adam.
       critic_steps: gradient steps of the critic on each rollout.
-      critic: shape of the critic's network.
+      critic: architecture of the critic.
 
     Reference: Oh et al. 2020, arXiv:2007.08794, eq. 6 and table 3.
     """
@@ -84,12 +84,12 @@ class MetaAgentState(NamedTuple):
 
 
 class MetaAgentLog(NamedTuple):
-    """Record of one update; scalars.
+    """Log of one update; scalars.
 
     Attributes:
-      agent: the agent's own record.
-      entropy: of the updated agent's policy and prediction, by output.
-      value_error: mean squared error of the critic before it learnt from the rollout.
+      agent: log of the agent.
+      entropy: entropy of the updated agent's policy and prediction, by output.
+      value_error: mean squared error of the critic before it was updated on the rollout.
     """
 
     agent: RuleAgentLog
@@ -102,8 +102,8 @@ class MetaAgent:
     """Learner of a `Truncation`, with its `meta_loss`.
 
     Attributes:
-      agent: the agent and its update rule.
-      config: of the meta-loss.
+      agent: agent and its update rule.
+      config: settings of the meta-loss.
     """
 
     agent: RuleAgent
@@ -118,11 +118,11 @@ class MetaAgent:
 
     @cached_property
     def critic_optimizer(self) -> optax.GradientTransformation:
-        """Of the critic."""
+        """The optimizer of the critic."""
         return optax.adam(self.config.critic_learning_rate)
 
     def init(self, key: Key, theta: Theta, task: TimedTask) -> MetaAgentState:
-        """Starts a life: new agent, new critic."""
+        """Initializes an agent and a critic."""
         key_agent, key_critic = split_named(key, "agent", "critic")
         agent = self.agent.init(key_agent, theta, task)
         critic = self.critic.init(key_critic, agent.obs)["params"]
@@ -132,13 +132,13 @@ class MetaAgent:
     def step(
         self, key: Key, theta: Theta, task: TimedTask, state: MetaAgentState
     ) -> tuple[MetaAgentState, MetaAgentLog]:
-        """One update of the agent, and of the critic on the same rollout."""
+        """Updates the agent once, and the critic on the same rollout."""
         length = self.agent.config.rollout_length
         agent, trajectory = self.agent.collect(key, task, state.agent, length)
         agent, loss, rule_log = self.agent.learn(theta, task, agent, trajectory)
         log = self.agent.record(trajectory, loss, rule_log)
         updated = self.agent.apply(agent.params, trajectory.obs)
-        state, value_error = self._observe(state._replace(agent=agent), trajectory)
+        state, value_error = self._update_critic(state._replace(agent=agent), trajectory)
         return state, MetaAgentLog(log, _entropies(updated), value_error)
 
     def meta_loss(
@@ -149,20 +149,21 @@ class MetaAgent:
         state: MetaAgentState,
         logs: MetaAgentLog,
     ) -> tuple[Array, MetaAgentState, dict[str, Array]]:
-        """Acts with the updated agent; the meta-loss, minus its returns plus regularisers.
+        """Collects a rollout with the updated agent and returns its meta-loss.
 
-        `-mean(log pi(a|s) A) - b0 H(pi) - b1 H(y) + b2 mean(pi_hat^2) + b3 mean(|y_hat|^2)`, with
-        advantages standardized over the rollout, entropies and sizes averaged over the K updates.
+        The meta-loss is `-mean(log pi(a|s) A) - b0 H(pi) - b1 H(y) + b2 mean(pi_hat^2) + b3
+        mean(|y_hat|^2)`, with advantages standardized over the rollout; entropies and squared
+        targets are averaged over the K updates.
         """
         del theta
         length = self.agent.config.rollout_length
         agent, trajectory = self.agent.collect(key, task, state.agent, length)
         advantages = self.advantages(state.critic, trajectory).advantages
         policy = Categorical(self.agent.apply(agent.params, trajectory.obs)[LOGITS])
-        # Both factors are [T, B]: a stray axis would erase the credit of single steps.
+        # Both factors are [T, B]: an extra axis would erase the credit of single steps.
         gain = jnp.mean(policy.log_prob(trajectory.action) * standardize(advantages))
-        loss = -gain + self._regulariser(logs)
-        state, value_error = self._observe(state._replace(agent=agent), trajectory)
+        loss = -gain + self._regularizer(logs)
+        state, value_error = self._update_critic(state._replace(agent=agent), trajectory)
         log = {
             "reward": jnp.mean(trajectory.reward),
             "value_error": value_error,
@@ -172,11 +173,11 @@ class MetaAgent:
         return loss, state, log
 
     def advantages(self, critic: PyTree, trajectory: Trajectory) -> Advantages:
-        """Advantages and value targets by the critic, `[T, B]`; constants."""
+        """Returns advantages and value targets from the critic, `[T, B]`; constants."""
         v_tm1 = self.value(critic, trajectory.obs)
         v_t = self.value(critic, trajectory.next_obs)
         return jax.lax.stop_gradient(
-            generalised_advantages(
+            generalized_advantage_estimation(
                 trajectory.reward,
                 v_tm1,
                 v_t,
@@ -188,14 +189,14 @@ class MetaAgent:
         )
 
     def value(self, critic: PyTree, obs: Array) -> Array:
-        """The critic's values `[...]`."""
+        """Returns the critic's values `[...]`."""
         outputs: Any = self.critic.apply({"params": critic}, obs)
         return outputs[_VALUE]
 
-    def _observe(
+    def _update_critic(
         self, state: MetaAgentState, trajectory: Trajectory
     ) -> tuple[MetaAgentState, Array]:
-        """Lets the critic learn from a rollout, and keeps the best return seen."""
+        """Trains the critic on a rollout, and updates the highest return so far."""
         targets = self.advantages(state.critic, trajectory).targets
 
         def loss(critic: PyTree) -> Array:
@@ -215,7 +216,7 @@ class MetaAgent:
         best = jnp.maximum(state.best_return, jnp.max(ended))
         return MetaAgentState(state.agent, critic, opt_state, best), errors[0]
 
-    def _regulariser(self, logs: MetaAgentLog) -> Array:
+    def _regularizer(self, logs: MetaAgentLog) -> Array:
         config = self.config
         terms = {
             "policy_target_square": config.policy_target,
@@ -230,6 +231,6 @@ class MetaAgent:
 
 
 def _entropies(outputs: Outputs) -> dict[str, Array]:
-    """Mean entropy of the policy and, where there is one, of the prediction, in nats."""
+    """Returns the mean entropy of the policy and of the prediction, if any, in nats."""
     names = [name for name in (LOGITS, _PREDICTION) if name in outputs]
     return {name: jnp.mean(Categorical(outputs[name]).entropy()) for name in names}

@@ -1,8 +1,12 @@
-"""The on-policy actor-critic whose surrogate is open: `mean(ratio * advantage - drift)`.
+"""PPO with an exchangeable drift: the policy objective is `mean(ratio * advantage - drift)`.
 
-With the clip drift it is PPO, with others DPO, mirror descent policy optimisation, or whatever was
-learned (Kuba et al. 2022, mirror learning; Lu et al. 2022, arXiv:2210.05639). The drift's
-meta-parameters are the learner's `theta`; those of a learned optimizer can stand beside them.
+With the clip drift it is PPO, with other drifts DPO, MDPO or a learned drift (mirror learning, Kuba
+et al. 2022; Lu et al. 2022, arXiv:2210.05639). The meta-parameters of the drift are the learner's
+`theta`; those of a learned optimizer can be added.
+
+Where the terms of the loss are: drifts (with PPO's clip) in `metarl.rules.drifts`, the value loss
+and the KL estimate in `metarl.rl.losses`, the entropy in `metarl.rl.distributions`, GAE in
+`metarl.rl.advantages`. `PPO._loss` combines them. Settings are in `metarl.inner.ppo_config`.
 """
 
 from dataclasses import dataclass
@@ -33,6 +37,7 @@ from metarl.networks.actor_critic import (
 from metarl.optimizers.parameters import describe
 from metarl.optimizers.protocol import Activity, InnerOptimizer, Steps, UpdateContext
 from metarl.optimizers.vector_adam import linear_decay, vector_adam
+from metarl.rl.advantages import generalized_advantage_estimation
 from metarl.rl.distributions import (
     ActionDistribution,
     Categorical,
@@ -40,21 +45,20 @@ from metarl.rl.distributions import (
     action_noise,
 )
 from metarl.rl.losses import approximate_kl, value_loss
-from metarl.rl.returns import generalised_advantages
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 from metarl.tasks.lifetimes import TimedTask
 
 
 class PPOTheta(NamedTuple):
-    """Meta-parameters of a learner that was given an optimizer: the drift's and the optimizer's."""
+    """Meta-parameters of a learner with a learned optimizer: of the drift and of the optimizer."""
 
     rule: Theta
     optimizer: Theta
 
 
 class PPOState(NamedTuple):
-    """State of one lifetime."""
+    """Training state of an agent."""
 
     params: PyTree
     opt_state: optax.OptState
@@ -64,7 +68,7 @@ class PPOState(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the epochs learn from, `[T * B, ...]`."""
+    """Training data of one update, `[T * B, ...]`."""
 
     obs: Array
     action: Array
@@ -75,7 +79,7 @@ class Batch(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Terms of the objective that are logged, of each step or on average; see `PPOLog`."""
+    """Logged terms of the loss, per step or averaged; see `PPOLog`."""
 
     value_loss: Array
     entropy: Array
@@ -85,34 +89,35 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class PPO:
-    """The learner: `theta` is the rule's, `task` the environment's parameters.
+    """The PPO learner; `theta` is that of the drift, `task` the environment parameters.
 
-    With an `inner_optimizer`, theta is a `PPOTheta`. With a `TimedTask`, the lifetime is the task's
-    and not `config.updates`; so one compiled program trains agents of several lifetimes.
+    With an `inner_optimizer`, theta is a `PPOTheta`. With a `TimedTask`, the lifetime is that of
+    the task instead of `config.updates`, so one compiled program trains agents of several
+    lifetimes.
 
     Attributes:
-      env: unbatched environment, without autoreset; see `prepared_env` for what is put around it.
+      env: unbatched environment, without autoreset; `prepared_env` adds the wrappers.
       config: settings.
-      rule: the drift.
-      inner_optimizer: what turns gradients into updates; it clips gradients itself, if at all.
-        None = Adam as `config` says.
+      drift: drift function.
+      inner_optimizer: optimizer that maps gradients to updates, including any gradient clipping;
+        None = Adam as set in `config`.
     """
 
     env: Environment
     config: PPOConfig
-    rule: Rule
+    drift: Drift
     inner_optimizer: InnerOptimizer | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.env.observation_space, Discrete):
             raise ConfigError(
-                f"Observations of {self.env.name} are numbers of states, which this network would "
+                f"Observations of {self.env.name} are state indices, which this network would "
                 "take for quantities. Choose another observation, such as '?observation=tabular'."
             )
 
     @cached_property
     def prepared_env(self) -> Environment:
-        """The environment with statistics, action scaling, autoreset, batching, normalisation."""
+        """The environment with statistics, action scaling, autoreset, batching, normalization."""
         env = wrappers.episode_statistics(self.env)
         if not self.discrete:
             env = wrappers.rescale_action(env)
@@ -130,14 +135,14 @@ class PPO:
 
     @cached_property
     def network(self) -> ActorCritic:
-        """The networks, shaped by the environment's spaces."""
+        """The actor-critic network for the environment's spaces."""
         space = self.env.action_space
         actions = space.n if isinstance(space, Discrete) else space.shape[0]
         rank = len(self.env.observation_space.shape)
         return ActorCritic(self.config.network, actions, self.discrete, rank)
 
     def optimizer(self, num_steps: Steps) -> optax.GradientTransformation:
-        """Adam with the schedule over `num_steps` gradient steps, behind gradient clipping."""
+        """Returns gradient clipping and Adam, with the schedule over `num_steps` gradient steps."""
         config = self.config
         rate: optax.ScalarOrSchedule = config.learning_rate
         if config.schedule == "linear":
@@ -145,27 +150,27 @@ class PPO:
         return vector_adam(rate, config.adam_betas, 1e-5, config.max_grad_norm)
 
     def initial_theta(self, key: Key) -> Theta:
-        """Draws the meta-parameters to start from, in the form that `init` and `step` take."""
+        """Samples initial meta-parameters, in the form that `init` and `step` take."""
         key_rule, key_optimizer = split_named(key, "rule", "optimizer")
-        rule = self.rule.init(key_rule)
+        rule = self.drift.init(key_rule)
         if self.inner_optimizer is None:
             return rule
         return PPOTheta(rule, self.inner_optimizer.init(key_optimizer))
 
     def init(self, key: Key, theta: Theta, task: Task) -> PPOState:
-        """Starts a lifetime: new networks, new episodes."""
+        """Initializes networks, optimizer and episodes."""
         key_network, key_reset = split_named(key, "network", "reset")
         example = observation_example(self.env.observation_space.shape)
         params = initial_params(self.network, key_network, example)
-        env_params, lifetime = self._timed(task)
+        env_params, lifetime = self._split_task(task)
         obs, env_state = self.prepared_env.reset(key_reset, env_params)
         opt_state = self._transformation(theta, params, lifetime).init(params)
         return PPOState(params, opt_state, env_state, obs, jnp.int32(0))
 
     def step(self, key: Key, theta: Theta, task: Task, state: PPOState) -> tuple[PPOState, PPOLog]:
-        """One update: a rollout, then epochs of minibatch gradient steps on it."""
+        """Makes one update: a rollout, then epochs of minibatch gradient steps on it."""
         key_rollout, key_noise = split_named(key, "rollout", "policy")
-        env_params, lifetime = self._timed(task)
+        env_params, lifetime = self._split_task(task)
         env_state, obs, trajectory = rollout(
             key_rollout,
             self.prepared_env,
@@ -177,12 +182,12 @@ class PPO:
         )
         with jax.named_scope("advantages"):
             batch = self._batch(state.params, trajectory)
-        params, opt_state, losses = self._optimise(key, theta, lifetime, state, batch)
+        params, opt_state, losses = self._optimize(key, theta, lifetime, state, batch)
         log = _episode_log(trajectory, losses)
         return PPOState(params, opt_state, env_state, obs, state.update + 1), log
 
-    def _timed(self, task: Task) -> tuple[EnvParams, Steps]:
-        """Parameters of the environment, and the updates of the lifetime."""
+    def _split_task(self, task: Task) -> tuple[EnvParams, Steps]:
+        """Returns the environment parameters and the number of updates of the lifetime."""
         return task if isinstance(task, TimedTask) else (task, self.config.updates)
 
     def _noise(self, key: Key) -> Array:
@@ -192,7 +197,7 @@ class PPO:
         return action_noise(key, steps + shape, self.discrete)
 
     def distribution(self, head: tuple[Array, ...]) -> ActionDistribution:
-        """Makes the action distribution from the policy head's outputs."""
+        """Returns the action distribution for outputs of the policy head."""
         return Categorical(*head) if self.discrete else DiagonalGaussian(*head)
 
     def _act(self, params: PyTree, obs: Array, noise: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -200,12 +205,12 @@ class PPO:
         return self.distribution(head).sample(noise), head
 
     def _batch(self, params: PyTree, trajectory: Trajectory) -> Batch:
-        """Values, advantages and old log-probabilities, in whole-rollout matrix products."""
+        """Computes values, advantages and old log-probabilities for the whole rollout at once."""
         config = self.config
         both = jnp.concatenate([trajectory.obs, trajectory.next_obs])
         values: Any = self.network.apply(params, both, method="value")
         v_tm1, v_t = jnp.split(values, 2)
-        advantages, targets = generalised_advantages(
+        advantages, targets = generalized_advantage_estimation(
             trajectory.reward,
             v_tm1,
             v_t,
@@ -214,7 +219,7 @@ class PPO:
             config.gamma,
             config.gae_lambda,
         )
-        log_prob = self.distribution(trajectory.policy).log_prob(trajectory.action)
+        log_prob = self.distribution(trajectory.behaviour_params).log_prob(trajectory.action)
         batch = Batch(trajectory.obs, trajectory.action, log_prob, v_tm1, advantages, targets)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
@@ -237,7 +242,7 @@ class PPO:
     def _thetas(self, theta: Theta) -> PPOTheta:
         return PPOTheta(theta, ()) if self.inner_optimizer is None else theta
 
-    def _optimise(
+    def _optimize(
         self, key: Key, theta: Theta, lifetime: Steps, state: PPOState, batch: Batch
     ) -> tuple[PyTree, optax.OptState, Losses]:
         config = self.config
@@ -276,7 +281,7 @@ class PPO:
         return params, opt_state, Losses(*jnp.mean(losses, axis=0))
 
     def _minibatch(self, batch: Batch, rows: Array) -> Batch:
-        """Rows `[M]` of a batch; advantages standardised among them, if so configured."""
+        """Returns rows `[M]` of a batch, with standardized advantages if so configured."""
         minibatch = jax.tree.map(
             lambda x: x.at[rows].get(mode="promise_in_bounds", unique_indices=True), batch
         )
@@ -292,7 +297,7 @@ class PPO:
         policy = self.distribution(head)
         log_ratio = policy.log_prob(batch.action) - batch.log_prob
         ratio = jnp.exp(log_ratio)
-        drift = self.rule.drift(self._thetas(theta).rule, ratio, batch.advantage, progress)
+        drift = self.drift.apply(self._thetas(theta).rule, ratio, batch.advantage, progress)
         losses = Losses(
             value_loss=value_loss(value, batch.target, batch.value, config.value_clip),
             entropy=policy.entropy(),
@@ -300,7 +305,7 @@ class PPO:
             drift=drift,
         )
         surrogate = ratio * batch.advantage - drift
-        # One sum over the minibatch in place of five: on CPU each is a program of its own.
+        # One reduction over the minibatch instead of five: on CPU each is a separate kernel.
         means = jnp.mean(jnp.stack([surrogate, *losses]), axis=1)
         loss = (
             -means[0] + config.value_coefficient * means[1] - config.entropy_coefficient * means[2]
@@ -308,7 +313,7 @@ class PPO:
         return loss, (means[1:], activity)
 
     def _outputs(self, params: PyTree, obs: Array) -> tuple[Any, Activity | None]:
-        """What the network says of observations; and its activity, if that is wanted."""
+        """Returns the network outputs, and unit activities if the optimizer needs them."""
         if self._inner_optimizer.wants_activity:
             return apply_with_activity(self.network, params, obs)
         return self.network.apply(params, obs), None

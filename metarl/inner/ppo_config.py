@@ -1,4 +1,4 @@
-"""Settings of the on-policy actor-critic."""
+"""Settings of PPO."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,30 +9,31 @@ from metarl.networks.actor_critic import NetworkConfig
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Settings of the actor-critic; the rule (drift) is not among them.
+    """Settings of PPO, except for the drift.
 
-    `learning_rate`, `adam_betas`, `schedule` and `max_grad_norm` are Adam's: a learner that is
-    given another optimizer does not look at them.
+    `learning_rate`, `adam_betas`, `schedule` and `max_grad_norm` are settings of Adam; a learner
+    with another optimizer ignores them.
 
     Attributes:
       total_steps: environment steps of one lifetime, over all its environments.
-      num_envs: B, environments stepped together.
-      rollout_length: T, steps of each environment between two updates.
-      epochs: passes over a batch.
-      minibatches: parts of a batch, one gradient step each; must divide `B * T`.
-      learning_rate: of Adam.
-      adam_betas: decay of Adam's first and second moments.
-      schedule: `constant`, or `linear` to zero over the lifetime.
+      num_envs: number B of parallel environments.
+      rollout_length: number T of steps of each environment between two updates.
+      epochs: passes over a batch per update.
+      minibatches: number of minibatches per epoch, one gradient step each; must divide `B * T`.
+      learning_rate: learning rate of Adam.
+      adam_betas: decay rates of Adam's first and second moments.
+      schedule: learning rate schedule, `constant`, or `linear` to zero over the lifetime.
       gamma: discount.
       gae_lambda: trace decay of the advantages.
       value_coefficient: weight of the value loss (half squared error).
-      value_clip: see `metarl.rl.losses.value_loss`; None = plain.
+      value_clip: clipping range, see `metarl.rl.losses.value_loss`; None = off.
       entropy_coefficient: weight of the entropy bonus.
-      max_grad_norm: global-norm clipping of gradients; None = off.
-      normalize_advantage: standardize advantages in each minibatch.
-      normalize_observation: by running moments.
-      normalize_reward: by the running standard deviation of the discounted return.
-      network: shape of the networks.
+      max_grad_norm: maximum global norm of the gradient; None = no clipping.
+      normalize_advantage: whether advantages are standardized in each minibatch.
+      normalize_observation: whether observations are normalized by running moments.
+      normalize_reward: whether rewards are divided by the running standard deviation of the
+        discounted return.
+      network: architecture of the networks.
     """
 
     total_steps: int = 500_000
@@ -92,5 +93,5 @@ class PPOConfig:
 
     @property
     def updates(self) -> int:
-        """Inner steps of a lifetime: rollouts, each followed by its epochs."""
+        """Number of updates in a lifetime: rollouts, each followed by its epochs."""
         return self.total_steps // self.batch_size

@@ -1,4 +1,4 @@
-"""A memory of trajectories to learn from again: a ring that is sampled uniformly."""
+"""A replay buffer of trajectories: a ring buffer with uniform sampling."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ from metarl.core.errors import ConfigError, check_positive
 from metarl.core.types import Array, Key, PyTree
 
 
-class Replay(NamedTuple):
+class ReplayBuffer(NamedTuple):
     """Stored trajectories.
 
     Attributes:
       stored: pytree of arrays `[capacity, T, ...]`.
-      added: how many were ever added; the oldest give way. An int32 scalar.
+      added: number of trajectories ever added, an int32 scalar; the oldest are overwritten.
     """
 
     stored: PyTree
@@ -22,47 +22,47 @@ class Replay(NamedTuple):
 
     @property
     def capacity(self) -> int:
-        """How many trajectories there is room for."""
+        """Maximum number of trajectories."""
         return int(jax.tree.leaves(self.stored)[0].shape[0])
 
     @property
     def size(self) -> Array:
-        """How many there are."""
+        """Number of stored trajectories."""
         return jnp.minimum(self.added, self.capacity)
 
 
-def empty_replay(like: PyTree, capacity: int) -> Replay:
-    """A ring without content.
+def init_replay(like: PyTree, capacity: int) -> ReplayBuffer:
+    """Returns an empty buffer.
 
     Args:
-      like: trajectories `[T, B, ...]`, arrays or their shapes and dtypes.
+      like: example trajectories `[T, B, ...]`, arrays or their shapes and dtypes.
       capacity: number of trajectories (of one environment each) to keep.
 
     Raises:
-      ConfigError: `capacity` is smaller than the B trajectories that come at a time.
+      ConfigError: `capacity` is smaller than the B trajectories that are added at a time.
     """
     check_positive(capacity=capacity)
     together = {leaf.shape[1] for leaf in jax.tree.leaves(like)}
     if max(together) > capacity:
         raise ConfigError(f"capacity must be at least the {max(together)} added at a time.")
     stored = jax.tree.map(lambda x: jnp.zeros((capacity, x.shape[0], *x.shape[2:]), x.dtype), like)
-    return Replay(stored, jnp.int32(0))
+    return ReplayBuffer(stored, jnp.int32(0))
 
 
-def with_trajectories(replay: Replay, trajectories: PyTree) -> Replay:
-    """Adds B trajectories `[T, B, ...]` in the place of the oldest."""
+def add_trajectories(replay: ReplayBuffer, trajectories: PyTree) -> ReplayBuffer:
+    """Adds B trajectories `[T, B, ...]`, overwriting the oldest."""
     count = jax.tree.leaves(trajectories)[0].shape[1]
     slots = (replay.added + jnp.arange(count)) % replay.capacity
     stored = jax.tree.map(
         lambda ring, new: ring.at[slots].set(jnp.moveaxis(new, 1, 0)), replay.stored, trajectories
     )
-    return Replay(stored, replay.added + count)
+    return ReplayBuffer(stored, replay.added + count)
 
 
-def sampled(key: Key, replay: Replay, count: int) -> PyTree:
-    """Draws `count` trajectories `[T, count, ...]` uniformly, with replacement.
+def sample_trajectories(key: Key, replay: ReplayBuffer, count: int) -> PyTree:
+    """Samples `count` trajectories `[T, count, ...]` uniformly, with replacement.
 
-    From an empty ring come zeros: wait until `replay.size` is what you want.
+    Returns zeros if the buffer is empty; check `replay.size` first.
     """
     slots = jax.random.randint(key, (count,), 0, jnp.maximum(replay.size, 1))
     return jax.tree.map(lambda ring: jnp.moveaxis(ring[slots], 0, 1), replay.stored)

@@ -1,4 +1,4 @@
-"""Collecting experience: a policy acts for `T` steps in `B` environments."""
+"""Rollouts: a policy acts for `T` steps in `B` environments."""
 
 from collections.abc import Callable
 
@@ -19,22 +19,22 @@ def rollout(
     env_state: EnvState,
     obs: Array,
 ) -> tuple[EnvState, Array, Trajectory]:
-    """Acts for `T = len(noise)` steps.
+    """Collects a trajectory of `T = len(noise)` steps.
 
-    The environment must be batched and autoreset, with episode statistics. Its randomness is drawn
-    for all steps before the loop.
+    The environment must be batched and autoreset, with episode statistics. Its random numbers are
+    sampled for all steps before the loop.
 
     Args:
-      key: for the environment.
+      key: PRNG key of the environment.
       env: batched environment.
-      params: its task.
+      params: environment parameters.
       policy: `(obs [B, ...], noise [B, ...]) -> (action [B, ...], distribution parameters)`.
-      noise: of the policy, `[T, B, ...]`.
-      env_state: where to go on from.
-      obs: what is seen there `[B, ...]`.
+      noise: sampling noise of the policy, `[T, B, ...]`.
+      env_state: initial environment state.
+      obs: initial observation `[B, ...]`.
 
     Returns:
-      The environment state and observation to go on from, and the trajectory.
+      The final environment state and observation, and the trajectory.
     """
     length = noise.shape[0]
     draws = jax.vmap(env.draw, (0, None))(jax.random.split(key, length), params)
@@ -49,7 +49,7 @@ def rollout(
             obs=obs,
             next_obs=step.info["final_obs"],
             action=action,
-            policy=distribution,
+            behaviour_params=distribution,
             reward=step.reward,
             terminated=step.terminated,
             done=step.done,

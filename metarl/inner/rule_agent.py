@@ -1,7 +1,7 @@
-"""The agent that lives with an update rule: a rollout, one gradient step on the rule's loss, again.
+"""An agent trained by an update rule: rollouts, each followed by a gradient step on its loss.
 
-Advantage actor-critic, LPG and whatever else is an `UpdateRule` drive the same agent; so a
-comparison of rules is a comparison of rules.
+A2C, LPG and every other `UpdateRule` train the same agent, so that comparisons of rules differ in
+nothing else.
 """
 
 from collections.abc import Callable
@@ -22,27 +22,27 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
 from metarl.envs.spaces import Discrete
-from metarl.inner.replay import Replay, empty_replay, sampled, with_trajectories
+from metarl.inner.replay import ReplayBuffer, add_trajectories, init_replay, sample_trajectories
 from metarl.inner.rollout import rollout
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.heads import Heads
 from metarl.rl.distributions import Categorical, action_noise
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.update_rule import LOGITS, Clock, Outputs, RuleState, UpdateRule
+from metarl.rules.update_rule import LOGITS, LifetimeProgress, Outputs, RuleState, UpdateRule
 from metarl.tasks.lifetimes import TimedTask
 
 
 class RuleAgentState(NamedTuple):
-    """State of one life.
+    """Training state of an agent.
 
     Attributes:
-      params: of the network.
-      opt_state: of the optimizer.
-      rule_state: what the rule remembers.
-      env_state: of the environments.
-      obs: what is seen there.
-      update: updates made; stops at the lifetime.
-      replay: trajectories to learn from again; `()` for an agent that learns from each once.
+      params: parameters of the network.
+      opt_state: state of the optimizer.
+      rule_state: state of the update rule.
+      env_state: state of the environments.
+      obs: current observations.
+      update: number of updates so far; at most the lifetime.
+      replay: replay buffer; `()` for an on-policy agent.
     """
 
     params: PyTree
@@ -51,11 +51,11 @@ class RuleAgentState(NamedTuple):
     env_state: PyTree
     obs: Array
     update: Array
-    replay: Replay | tuple[()] = ()
+    replay: ReplayBuffer | tuple[()] = ()
 
 
 class RuleAgentLog(NamedTuple):
-    """Record of one update; scalars. For the first three see `metarl.inner.scores.EpisodeLog`."""
+    """Log of one update; scalars. For the first three see `metarl.inner.scores.EpisodeLog`."""
 
     return_sum: Array
     episodes: Array
@@ -65,23 +65,23 @@ class RuleAgentLog(NamedTuple):
 
     @property
     def finite(self) -> Array:
-        """Whether the loss was."""
+        """Whether the loss is finite."""
         return jnp.isfinite(self.loss)
 
 
 @dataclass(frozen=True)
 class RuleAgent:
-    """The learner: `theta` is the rule's, a task is a `TimedTask`.
+    """The learner; `theta` is that of the rule, a task is a `TimedTask`.
 
-    Once its lifetime is over an agent acts on but learns no more, so that lives of different length
-    run side by side.
+    After its lifetime an agent continues to act but is not updated, so that agents with different
+    lifetimes run in one batch.
 
     Attributes:
       env: unbatched environment with discrete actions, without autoreset.
       config: settings.
-      rule: what it learns by.
+      rule: update rule.
       make_network: `outputs -> flax module` from observations to outputs by name; None = `Heads`.
-      tx: the optimizer; None = the settings'.
+      tx: optimizer; None = as set in `config`.
     """
 
     env: Environment
@@ -110,7 +110,7 @@ class RuleAgent:
 
     @cached_property
     def network(self) -> nn.Module:
-        """The network, with the outputs that the rule asks for."""
+        """The network, with the outputs that the rule needs."""
         outputs = tuple(self.rule.outputs(self.actions).items())
         if self.make_network is not None:
             return self.make_network(outputs)
@@ -120,16 +120,16 @@ class RuleAgent:
 
     @cached_property
     def optimizer(self) -> optax.GradientTransformation:
-        """What moves the parameters."""
+        """The optimizer of the parameters."""
         return self.tx if self.tx is not None else self.config.optimizer()
 
     def apply(self, params: PyTree, obs: Array) -> Outputs:
-        """Outputs `[..., *shape]` by name, for observations `[..., *obs]`."""
+        """Returns outputs `[..., *shape]` by name, for observations `[..., *obs]`."""
         outputs: Any = self.network.apply({"params": params}, obs)
         return outputs
 
     def init(self, key: Key, theta: Theta, task: TimedTask) -> RuleAgentState:
-        """Starts a life: new network, new episodes."""
+        """Initializes network, optimizer, rule state and episodes."""
         key_network, key_reset = split_named(key, "network", "reset")
         space = self.env.observation_space
         example = jnp.zeros(space.shape, space.dtype)
@@ -138,7 +138,7 @@ class RuleAgent:
         state = RuleAgentState(
             params=params,
             opt_state=self.optimizer.init(params),
-            rule_state=self.rule.start(theta, params),
+            rule_state=self.rule.init_state(theta, params),
             env_state=env_state,
             obs=obs,
             update=jnp.int32(0),
@@ -147,17 +147,17 @@ class RuleAgent:
             return state
         length = self.config.rollout_length
         like = jax.eval_shape(lambda: self.collect(key_reset, task, state, length)[1])
-        return state._replace(replay=empty_replay(like, self.config.replay_capacity))
+        return state._replace(replay=init_replay(like, self.config.replay_capacity))
 
     def step(
         self, key: Key, theta: Theta, task: TimedTask, state: RuleAgentState
     ) -> tuple[RuleAgentState, RuleAgentLog]:
-        """One rollout and one update, on it or on a batch of what is remembered."""
+        """Collects a rollout and makes one update, on it or on a batch from the replay buffer."""
         state, trajectory = self.collect(key, task, state, self.config.rollout_length)
         batch = trajectory
-        if isinstance(state.replay, Replay):
-            replay = with_trajectories(state.replay, trajectory)
-            batch = sampled(named(key, "replay"), replay, self.config.replay_batch)
+        if isinstance(state.replay, ReplayBuffer):
+            replay = add_trajectories(state.replay, trajectory)
+            batch = sample_trajectories(named(key, "replay"), replay, self.config.replay_batch)
             state = state._replace(replay=replay)
         state, loss, log = self.learn(theta, task, state, batch)
         return state, self.record(trajectory, loss, log)
@@ -165,7 +165,7 @@ class RuleAgent:
     def collect(
         self, key: Key, task: TimedTask, state: RuleAgentState, length: int
     ) -> tuple[RuleAgentState, Trajectory]:
-        """Acts for `length` steps; what it saw carries no gradient, and is remembered."""
+        """Collects `length` steps; stops gradients, and saves the trajectory as a residual."""
         key_rollout, key_noise = split_named(key, "rollout", "policy")
 
         def act(obs: Array, noise: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -182,13 +182,15 @@ class RuleAgent:
     def learn(
         self, theta: Theta, task: TimedTask, state: RuleAgentState, trajectory: Trajectory
     ) -> tuple[RuleAgentState, Array, dict[str, Array]]:
-        """One gradient step on the rule's loss; returns it and the rule's log too.
+        """Makes one gradient step; returns the state, the loss and the rule's log.
 
         Differentiable in theta.
         """
-        clock = Clock(state.update.astype(jnp.float32), task.lifetime.astype(jnp.float32))
+        progress = LifetimeProgress(
+            state.update.astype(jnp.float32), task.lifetime.astype(jnp.float32)
+        )
         targets, rule_state, log = self.rule.targets(
-            theta, state.rule_state, state.params, self.apply, trajectory, clock
+            theta, state.rule_state, state.params, self.apply, trajectory, progress
         )
 
         def loss(params: PyTree) -> Array:
@@ -197,15 +199,15 @@ class RuleAgent:
         value, gradient = jax.value_and_grad(loss)(state.params)
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        alive = state.update < task.lifetime
-        learnt = state._replace(
+        active = state.update < task.lifetime
+        updated = state._replace(
             params=params, opt_state=opt_state, rule_state=rule_state, update=state.update + 1
         )
-        return trees.where(alive, learnt, state), value, log
+        return trees.where(active, updated, state), value, log
 
     @staticmethod
     def record(trajectory: Trajectory, loss: Array, log: dict[str, Array]) -> RuleAgentLog:
-        """What people and scores see of an update."""
+        """Returns the log of an update."""
         done = trajectory.done.astype(jnp.float32)
         returns = trajectory.episode_return
         return RuleAgentLog(

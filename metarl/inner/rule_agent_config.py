@@ -1,4 +1,4 @@
-"""Settings of the agent that lives with an update rule."""
+"""Settings of the agent that is trained by an update rule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from metarl.networks.heads import HeadsConfig
 from metarl.rules.update_rule import LOGITS
 
 _ROOT = 1e-12
-"""Under Adam's root, whose derivative is infinite where a gradient is zero."""
+"""`eps_root` of Adam: without it, the derivative of the root is infinite at zero gradients."""
 
 _RULES: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "sgd": optax.sgd,
@@ -25,23 +25,24 @@ _RULES: dict[str, Callable[[float], optax.GradientTransformation]] = {
 
 @dataclass(frozen=True)
 class RuleAgentConfig:
-    """Settings of an agent; its update rule is not among them.
+    """Settings of an agent, except for its update rule.
 
     Attributes:
-      updates: N, updates of a whole life, where the task does not say.
-      num_envs: B, environments stepped together.
-      rollout_length: T, steps of each environment between two updates.
-      descent: `sgd`, `adam` or `rmsprop`.
-      learning_rate: of every output.
-      policy_learning_rate: of the policy, where it is another; needs separate torsos.
-      max_grad_norm: global-norm clipping, of the policy and of the rest apart where their torsos
-        are; None = off.
-      replay_capacity: trajectories, of one environment each, to learn from again; 0 = every rollout
-        is learnt from once, and then forgotten.
-      replay_batch: trajectories in one update, with replay.
-      predraw_resets: see `metarl.envs.wrappers.autoreset`; worth its memory only where observations
-        are small.
-      network: shape of the network.
+      updates: lifetime N in updates, for tasks without a lifetime.
+      num_envs: number B of parallel environments.
+      rollout_length: number T of steps of each environment between two updates.
+      descent: optimizer, `sgd`, `adam` or `rmsprop`.
+      learning_rate: learning rate.
+      policy_learning_rate: learning rate of the policy; None = `learning_rate`. Needs separate
+        torsos.
+      max_grad_norm: maximum global norm of the gradient; with separate torsos the policy and the
+        other outputs are clipped separately. None = no clipping.
+      replay_capacity: size of the replay buffer in trajectories of one environment; 0 = on-policy,
+        every rollout is used once.
+      replay_batch: number of trajectories per update, with replay.
+      predraw_resets: `predraw` of `metarl.envs.wrappers.autoreset`; it needs much memory where
+        observations are large.
+      network: architecture of the network.
     """
 
     updates: int = 1000
@@ -77,7 +78,7 @@ class RuleAgentConfig:
         return self.num_envs * self.rollout_length
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Clipping and descent, of the policy apart from the rest where they share nothing."""
+        """Returns the optimizer with clipping; separate for the policy if torsos are separate."""
         if self.network.shared_torso:
             return self._descent(self.learning_rate)
         policy_rate = self.policy_learning_rate or self.learning_rate
@@ -94,9 +95,9 @@ class RuleAgentConfig:
 
 
 def _clip(max_norm: float) -> optax.GradientTransformation:
-    """Clips by the global norm, like optax's, but with a derivative where all gradients are zero.
+    """Clips by the global norm, as optax does, with a finite derivative at zero gradients.
 
-    A meta-gradient is taken through it, and sparse rewards do give zero gradients.
+    Meta-gradients are backpropagated through it, and sparse rewards can give zero gradients.
     """
 
     def clip(updates: optax.Updates, params: optax.Params | None = None) -> optax.Updates:
@@ -110,7 +111,7 @@ def _clip(max_norm: float) -> optax.GradientTransformation:
 
 
 def _policy_or_rest(params: PyTree) -> PyTree:
-    """Labels for `optax.partition`: a module of the policy's is called `logits_...`."""
+    """Returns labels for `optax.partition`; modules of the policy are named `logits_...`."""
     return {
         name: jax.tree.map(lambda _, n=name: "policy" if n.startswith(LOGITS) else "rest", sub)
         for name, sub in params.items()

@@ -1,4 +1,4 @@
-"""What a lifetime of an agent records, and the number that scores it."""
+"""Logs of an agent's lifetime, and the meta-loss computed from them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -10,7 +10,7 @@ from metarl.core.types import Array
 
 
 class EpisodeLog(Protocol):
-    """What every agent's record of one update has; scalars."""
+    """Fields that every agent's log of one update has; scalars."""
 
     @property
     def return_sum(self) -> Array:
@@ -19,31 +19,31 @@ class EpisodeLog(Protocol):
 
     @property
     def episodes(self) -> Array:
-        """How many ended."""
+        """Number of episodes that ended in this rollout."""
         ...
 
     @property
     def running_return(self) -> Array:
-        """Mean return so far of the episodes that are under way."""
+        """Mean return so far of the unfinished episodes."""
         ...
 
     @property
     def finite(self) -> Array:
-        """Whether the agent's loss was; a lifetime that diverged must not score."""
+        """Whether the agent's loss is finite; a diverged lifetime has no valid score."""
         ...
 
 
 class PPOLog(NamedTuple):
-    """Record of one update of the actor-critic; scalars.
+    """Log of one PPO update; scalars. The last four are means over epochs and minibatches.
 
     Attributes:
-      return_sum: see `EpisodeLog`, like the next two.
-      episodes: how many ended.
-      running_return: mean return so far of the episodes that are under way.
-      value_loss: mean over epochs and minibatches, like those below.
-      entropy: of the policy, in nats.
+      return_sum: sum of the returns of the episodes that ended, see `EpisodeLog`.
+      episodes: number of episodes that ended.
+      running_return: mean return so far of the unfinished episodes.
+      value_loss: value loss.
+      entropy: entropy of the policy, in nats.
       kl: approximate KL(old || new).
-      drift: the rule's penalty.
+      drift: drift penalty.
     """
 
     return_sum: Array
@@ -56,19 +56,19 @@ class PPOLog(NamedTuple):
 
     @property
     def finite(self) -> Array:
-        """Whether the networks were still finite."""
+        """Whether the value loss, and so the network, is finite."""
         return jnp.isfinite(self.value_loss)
 
 
 def mean_return(log: EpisodeLog, last: float) -> Array:
-    """Mean return of the episodes that ended in the last fraction of a lifetime, a scalar.
+    """Returns the mean return of the episodes that ended in the last fraction of a lifetime.
 
-    Where none ended there, the mean return so far of the episodes under way at the very end. A
-    lifetime whose networks diverged scores NaN, however its episodes went.
+    If none ended there, it is the mean return so far of the episodes that are unfinished at the
+    end. It is NaN if the networks diverged.
 
     Args:
-      log: leaves `[K]`.
-      last: fraction of the K updates in (0, 1].
+      log: logs of the K updates, leaves `[K]`.
+      last: fraction of the K updates, in (0, 1].
     """
     updates = log.episodes.shape[0]
     window = slice(updates - max(1, round(last * updates)), None)
@@ -80,7 +80,11 @@ def mean_return(log: EpisodeLog, last: float) -> Array:
 
 @dataclass(frozen=True)
 class MeanReturnLoss:
-    """Minus `mean_return` over the last fraction of a lifetime; see there."""
+    """Meta-loss of a lifetime: minus `mean_return` over its last fraction.
+
+    Attributes:
+      last: fraction of the updates, in (0, 1].
+    """
 
     last: float
 
@@ -88,5 +92,5 @@ class MeanReturnLoss:
         check_range(1e-6, 1.0, last=self.last)
 
     def __call__(self, log: EpisodeLog) -> Array:
-        """Scores a lifetime."""
+        """Returns the meta-loss, a scalar."""
         return -mean_return(log, self.last)

@@ -1,7 +1,7 @@
-"""Supervised training as a learner: a family of training problems, and an optimizer that is open.
+"""Supervised training as a learner: a task family, trained with a (learned) optimizer.
 
-One inner step is one update of one network. Theta is the optimizer's, so that any estimator
-meta-trains an optimizer the way it meta-trains a loss.
+One inner step is one update of one network. Theta holds the meta-parameters of the optimizer, so
+that every gradient estimator can meta-train it.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ Score: TypeAlias = Callable[[PyTree, Key, PyTree], Array]
 
 
 class TrainingState(NamedTuple):
-    """A network in training.
+    """State of a training run.
 
     Attributes:
-      params: of the network, a tree of floating-point tensors.
-      opt_state: of the optimizer.
-      step: n, updates made so far, an int32 scalar.
+      params: parameters of the network, a pytree of floating-point tensors.
+      opt_state: state of the optimizer.
+      step: number n of updates so far, an int32 scalar.
     """
 
     params: PyTree
@@ -39,13 +39,13 @@ class TrainingState(NamedTuple):
 
 
 class TrainingLog(NamedTuple):
-    """One update; float32 scalars.
+    """Log of one update; float32 scalars.
 
     Attributes:
-      loss: on the batch of this update, before it.
+      loss: training loss on the batch of this update, before the update.
       grad_norm: global norm of the gradient.
-      update_norm: global norm of what was added to the parameters.
-      meta_loss: what meta-training looks at (`Training.score`); NaN where training diverged.
+      update_norm: global norm of the update.
+      meta_loss: meta-loss of this step (`Training.score`); NaN where training diverged.
     """
 
     loss: Array
@@ -56,13 +56,13 @@ class TrainingLog(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """The learner: `theta` is the optimizer's, a task a `TimedTask` of N updates.
+    """The learner; `theta` is that of the optimizer, a task is a `TimedTask` of N updates.
 
     Attributes:
-      family: the training problems.
-      optimizer: turns gradients into updates.
-      score: what `meta_loss` is, measured after every update, which costs a pass through the
-        network; None = the loss of the update, normalised by the family, for nothing.
+      family: task family.
+      optimizer: optimizer that maps gradients to updates.
+      score: function that computes `meta_loss` after every update, at the cost of a forward pass;
+        None = the training loss, normalized by the family, at no extra cost.
     """
 
     family: TaskFamily
@@ -70,7 +70,7 @@ class Training:
     score: Score | None = None
 
     def init(self, key: Key, theta: Theta, task: TimedTask) -> TrainingState:
-        """Starts a lifetime: a new network.
+        """Initializes a network and its optimizer state.
 
         Raises:
           ConfigError: a parameter is not of a floating-point type.
@@ -88,10 +88,11 @@ class Training:
     def step(
         self, key: Key, theta: Theta, task: TimedTask, state: TrainingState
     ) -> tuple[TrainingState, TrainingLog]:
-        """One update of the network on a batch drawn by the key.
+        """Makes one update of the network on a batch sampled with `key`.
 
         Raises:
-          ConfigError: the family's loss is not a scalar, or its multipliers are of another tree.
+          ConfigError: the family's loss is not a scalar, or its multipliers do not match the
+            parameters.
         """
         key_batch, key_optimizer, key_score = split_named(key, "batch", "optimizer", "score")
         loss, gradient = jax.value_and_grad(self._loss)(state.params, key_batch, task)
@@ -106,7 +107,7 @@ class Training:
         updates, opt_state = tx.update(gradient, state.opt_state, state.params, **context._asdict())
         params = optax.apply_updates(state.params, updates)
         if self.score is None:
-            meta_loss = self.family.normalise(loss, task.task)
+            meta_loss = self.family.normalize(loss, task.task)
         else:
             meta_loss = self.score(params, key_score, task.task)
         log = TrainingLog(
@@ -145,7 +146,7 @@ class Training:
 
 
 def lifetime(task: TimedTask) -> Array:
-    """N, updates of a whole life, as `Truncation` asks for it."""
+    """Returns the number N of updates of a task, for `Truncation`."""
     return task.lifetime
 
 

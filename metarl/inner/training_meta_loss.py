@@ -122,7 +122,7 @@ def training_truncation(
 
 def _normalized(family: TaskFamily, loss: Array, task: PyTree) -> Array:
     loss = loss.astype(jnp.float32)
-    return jnp.where(jnp.isfinite(loss), family.normalise(loss, task), jnp.nan)
+    return jnp.where(jnp.isfinite(loss), family.normalize(loss, task), jnp.nan)
 
 
 def _unless_diverged(meta_loss: Array, logs: TrainingLog) -> Array:

@@ -1,4 +1,4 @@
-"""Networks with outputs for every action, through a learned model of one step."""
+"""Networks with per-action outputs from a learned one-step model (Muesli, DiscoRL)."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _FORGET_BIAS = 1.0
 
 @dataclass(frozen=True)
 class ActionModelConfig:
-    """Shape of an `AgentNetwork`; the defaults are those of DiscoRL's agents.
+    """Architecture of an `AgentNetwork`; the defaults are those of DiscoRL's agents.
 
     Attributes:
-      hidden: widths of the torso; rectified but for the last layer.
-      width: of the LSTM that takes one step for every action.
-      head_hidden: width of the hidden layer of every output that is per action.
-      head_std: standard deviation of the initial weights of the other outputs.
+      hidden: widths of the torso; ReLU after every layer but the last.
+      width: width of the LSTM of the action model.
+      head_hidden: width of the hidden layer in the heads of per-action outputs.
+      head_std: standard deviation of the initial weights of the other heads.
     """
 
     hidden: tuple[int, ...] = (512, 512)
@@ -37,14 +37,14 @@ class ActionModelConfig:
 
 
 class AgentNetwork(nn.Module):
-    """A torso; linear heads for outputs of one axis; an action model for those of more.
+    """A torso with linear heads for outputs of one axis, and an action model for the others.
 
-    An output of shape `(A, ...)`, with two axes or more, belongs to every one of A actions. Its
-    head sees the state after one step of an LSTM, whose cell is a linear function of the torso's
-    features and whose input is the action, one-hot.
+    An output of shape `(A, ...)`, with two axes or more, is a per-action output. The input of its
+    head is the state after one step of an LSTM, whose initial cell is a linear function of the
+    torso's features and whose input is the one-hot action.
 
     Attributes:
-      config: widths.
+      config: architecture.
       outputs: name and shape of every output.
       observation_rank: number of trailing axes that make one observation.
 
@@ -84,11 +84,11 @@ class AgentNetwork(nn.Module):
         return x
 
     def _after_each_action(self, features: Array, actions: int) -> Array:
-        """One LSTM step from the same state for every action: `[..., H]` to `[..., A, H]`."""
+        """Makes one LSTM step from the same state for every action: `[..., H]` to `[..., A, H]`."""
         width = self.config.width
         cell = _dense(width, "root")(features)
         std = 1.0 / math.sqrt(actions + width)
-        # The state's share of the gates is the same for all actions.
+        # The recurrent part of the gates is the same for all actions.
         shared = _dense(4 * width, "recurrent", std)(jnp.tanh(cell))[..., None, :]
         own = _dense(4 * width, "action", std, bias=False)(jnp.eye(actions))
         gates = shared + jnp.reshape(own, (1,) * (shared.ndim - 2) + own.shape)
@@ -98,7 +98,7 @@ class AgentNetwork(nn.Module):
 
 
 def _dense(width: int, name: str, std: float | None = None, bias: bool = True) -> nn.Dense:
-    """A linear layer with truncated normal weights, by default of variance 1 / inputs."""
+    """Returns a linear layer with truncated normal weights, by default of variance 1 / inputs."""
     if std is None:
         return nn.Dense(width, bias, kernel_init=_fan_in_init, name=name)
     return nn.Dense(width, bias, kernel_init=nn.initializers.truncated_normal(std), name=name)

@@ -23,14 +23,15 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape of an actor-critic.
+    """Architecture of an actor-critic.
 
     Attributes:
       hidden: widths of the dense layers of each torso.
       activation: nonlinearity of every hidden layer.
-      shared_torso: one torso under both heads instead of one each.
-      channels: output channels of 3x3 convolutions that come first; empty = flatten the input.
-      initial_log_std: of a Gaussian policy, independent of the state.
+      shared_torso: whether both heads share one torso.
+      channels: output channels of the 3x3 convolutions before the dense layers; empty = flatten the
+        input.
+      initial_log_std: initial log standard deviation of a Gaussian policy, the same in all states.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -48,10 +49,10 @@ class NetworkConfig:
 
 
 class Torso(nn.Module):
-    """Convolutions (if any), then dense layers on the flattened rest; `[..., *obs] -> [..., H]`.
+    """Convolutions (if any), flattening, dense layers; `[..., *obs] -> [..., H]`.
 
     Attributes:
-      config: widths and nonlinearity.
+      config: architecture.
       observation_rank: number of trailing axes that make one observation.
     """
 
@@ -81,7 +82,7 @@ class ActorCritic(nn.Module):
     """A policy and a value function.
 
     Attributes:
-      config: shape of the torsos.
+      config: architecture of the torsos.
       actions: number of discrete actions, or dimensions of a continuous one.
       discrete: whether the policy is categorical (else diagonal Gaussian).
       observation_rank: number of trailing axes that make one observation.
@@ -93,7 +94,7 @@ class ActorCritic(nn.Module):
     observation_rank: int
 
     def setup(self) -> None:
-        """Builds torsos and heads; small last policy layer, as is usual for policy gradients."""
+        """Builds torsos and heads; the last policy layer has small initial weights."""
         product = narrow_product if self.actions <= MOST_NARROW else None
         self.actor_torso = Torso(self.config, self.observation_rank)
         if not self.config.shared_torso:
@@ -128,9 +129,9 @@ class ActorCritic(nn.Module):
 
 
 def layer_paths(network: ActorCritic) -> dict[str, tuple[str, ...]]:
-    """Lists the paths, in the parameter tree, of the modules of actor and critic, input to output.
+    """Returns the module paths of actor and critic in the parameter tree, from input to output.
 
-    The parameter `log_std` of a Gaussian policy stands last. A shared torso is in both.
+    The parameter `log_std` of a Gaussian policy is last. A shared torso is in both.
     """
     layers = [f"Conv_{i}" for i in range(len(network.config.channels))]
     layers += [f"Dense_{i}" for i in range(len(network.config.hidden))]
@@ -145,17 +146,17 @@ def layer_paths(network: ActorCritic) -> dict[str, tuple[str, ...]]:
 def apply_with_activity(
     network: ActorCritic, params: PyTree, obs: Array
 ) -> tuple[tuple[tuple[Array, ...], Array], dict[str, Array]]:
-    """Applies the network, and measures how active its units are.
+    """Applies the network and returns the mean activity of its units.
 
     Args:
-      network: the network.
-      params: its parameters.
-      obs: `[..., *obs]`.
+      network: network.
+      params: parameters of the network.
+      obs: observations `[..., *obs]`.
 
     Returns:
-      What `network(obs)` returns; and for each layer, by its path in the parameter tree, the mean
-      `[units]` of the absolute output of every unit over observations (and places in an image):
-      behind the nonlinearity in a torso, plain in a head.
+      The outputs of `network(obs)`; and for each layer, by its path in the parameter tree, the mean
+      absolute output `[units]` of every unit over observations (and image positions): after the
+      nonlinearity in a torso, without one in a head.
     """
     outputs, captured = network.apply(
         params,
@@ -178,19 +179,19 @@ def _below(torso: str, layers: Sequence[str]) -> list[str]:
 
 
 def _gain(gain: float) -> Callable[..., Array]:
-    """Fills a kernel with its gain, by which `initial_params` scales an orthogonal one."""
+    """Fills a kernel with its gain; `initial_params` multiplies it by an orthogonal kernel."""
     return nn.initializers.constant(float(gain))
 
 
 def initial_params(network: ActorCritic, key: Key, obs: Array) -> PyTree:
-    """Draws parameters to start from: orthogonal kernels, zero biases.
+    """Samples initial parameters: orthogonal kernels, zero biases.
 
-    `network.init` gives the shapes, and kernels that hold nothing but their gain.
+    `network.init` returns the shapes, and kernels filled with their gain.
 
     Args:
-      network: the network.
-      key: of the draw.
-      obs: an observation.
+      network: network.
+      key: PRNG key.
+      obs: example observation.
     """
     params = flatten_dict(network.init(key, obs))
     gains = {path: leaf for path, leaf in params.items() if path[-1] == "kernel"}
@@ -200,5 +201,5 @@ def initial_params(network: ActorCritic, key: Key, obs: Array) -> PyTree:
 
 
 def observation_example(shape: Sequence[int]) -> Array:
-    """Returns the zero observation that initialises a network."""
+    """Returns a zero observation, for network initialization."""
     return jnp.zeros(tuple(shape), jnp.float32)

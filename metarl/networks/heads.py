@@ -1,4 +1,4 @@
-"""Networks with any number of named outputs: an agent's update rule says which."""
+"""Networks with any number of named outputs, as an agent's update rule needs them."""
 
 import math
 from dataclasses import dataclass
@@ -12,32 +12,32 @@ from metarl.core.types import Array
 from metarl.networks.actor_critic import NetworkConfig, Torso
 
 Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
-"""Name and shape of every output, as pairs, so that a module that holds them can be hashed."""
+"""Name and shape of every output, as pairs, so that modules with this field are hashable."""
 
 
 @dataclass(frozen=True)
 class HeadsConfig(NetworkConfig):
-    """Shape of a network with named outputs.
+    """Architecture of a network with named outputs.
 
     Attributes:
-      bias: of the heads; without it and without hidden layers the network is a table where
-        observations are one-hot.
+      bias: whether the heads have biases; without biases and hidden layers, the network is a
+        lookup table for one-hot observations.
     """
 
     bias: bool = True
 
 
 class Heads(nn.Module):
-    """A linear head for every output, over a torso of its own or a shared one.
+    """A linear head for every output, on separate torsos or a shared one.
 
-    Parameters lie under `<output>_torso` (or `torso`) and `<output>_head`.
+    Parameter names are `<output>_torso` (or `torso`) and `<output>_head`.
 
     Attributes:
-      config: shape of the torsos.
+      config: architecture of the torsos.
       outputs: name and shape of every output.
       observation_rank: number of trailing axes that make one observation.
-      states: of a discrete observation, how many there are: observations are then integers `[...]`,
-        and the first layer sees them one-hot; None = observations are arrays.
+      states: number of states, for discrete observations: integers `[...]`, converted to one-hot
+        vectors; None = observations are arrays.
     """
 
     config: HeadsConfig
@@ -66,7 +66,7 @@ class Heads(nn.Module):
         return Torso(self.config, rank, name=name)(obs)
 
     def _table(self, name: str, shape: tuple[int, ...], obs: Array) -> Array:
-        """A linear layer on a one-hot input, as a lookup."""
+        """Applies a linear layer to a one-hot input, as a lookup."""
         size = math.prod(shape)
         head = nn.Embed(
             self.states or 0,

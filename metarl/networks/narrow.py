@@ -1,4 +1,4 @@
-"""Products with kernels of a few columns, which libraries of matrix products are slow at."""
+"""Fast matrix products with kernels of a few columns, for which BLAS is slow on CPU."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from metarl.core.types import Array
 
 MOST_NARROW = 3
-"""Up to this many outputs a product by columns is the faster one."""
+"""Largest number of outputs for which a product by columns is faster."""
 
 
 def narrow_product(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
-    """`x [..., H] @ kernel [H, A]` for a small A, to be a `Dense` layer's `dot_general`.
+    """Computes `x [..., H] @ kernel [H, A]` for small A; a `dot_general` for `nn.Dense`.
 
-    On CPU it is A products with a vector each. The gradients of a `[128, 64] x [64, 2]` product
-    take as long there as those of one thirty times its size.
+    On CPU it computes A matrix-vector products: the gradients of a `[128, 64] x [64, 2]` matrix
+    product take as long there as those of a product thirty times as large.
     """
     if jax.default_backend() != "cpu":
         return jax.lax.dot_general(x, kernel, dimensions, **options)

@@ -1,4 +1,4 @@
-"""Random orthogonal kernels, many at once."""
+"""Batched initialization of random orthogonal kernels."""
 
 import math
 from collections import defaultdict
@@ -13,15 +13,15 @@ Shape = tuple[int, ...]
 
 
 def orthogonal_kernels(key: Key, shapes: Sequence[Shape]) -> list[Array]:
-    """Draws a uniformly random (semi-)orthogonal kernel of each shape.
+    """Samples a uniformly random (semi-)orthogonal kernel of each shape.
 
-    A kernel `[..., inputs, outputs]` is a matrix of all axes but the last against the last, as in
-    `jax.nn.initializers.orthogonal`: its columns are orthonormal, or its rows if it has fewer.
+    A kernel `[..., inputs, outputs]` is reshaped to `[rows, outputs]`, as in
+    `jax.nn.initializers.orthogonal`: its columns are orthonormal, or its rows if it has fewer rows.
 
-    All are made from one block of normal numbers, and kernels whose longer sides are equal by one
-    batched QR decomposition. The leading columns of its Q depend on as many columns of the matrix
-    only, so that a narrow kernel is cut from a matrix as wide as the widest. One draw and one
-    decomposition for each layer would take as many times as long to compile.
+    All kernels come from one array of normal numbers; kernels with equal longer sides share one
+    batched QR decomposition. The first n columns of Q depend on the first n columns of the matrix
+    only, so a narrow kernel takes the leading columns of a wider Q. This compiles faster than one
+    decomposition per layer.
     """
     groups: dict[int, list[int]] = defaultdict(list)
     for i, shape in enumerate(shapes):
@@ -37,7 +37,7 @@ def orthogonal_kernels(key: Key, shapes: Sequence[Shape]) -> list[Array]:
     for members, stack, size in zip(groups.values(), stacks, sizes, strict=True):
         q = _orthonormal(block[start : start + size].reshape(stack))
         start += size
-        kernels |= {i: _cut(q[place], shapes[i]) for place, i in enumerate(members)}
+        kernels |= {i: _leading_columns(q[place], shapes[i]) for place, i in enumerate(members)}
     return [kernels[i] for i in range(len(shapes))]
 
 
@@ -46,13 +46,13 @@ def _matrix(shape: Shape) -> tuple[int, int]:
 
 
 def _orthonormal(matrices: Array) -> Array:
-    """Orthonormalises the columns of `[..., rows, columns]`, uniformly if the entries are."""
+    """Orthonormalizes the columns of `[..., rows, columns]`; uniform for normal entries."""
     q, r = jnp.linalg.qr(matrices)
-    # The signs that LAPACK gives R's diagonal depend on the matrix; positive ones are unique.
+    # The signs of R's diagonal depend on LAPACK; positive ones make the decomposition unique.
     return q * jnp.sign(jnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
 
 
-def _cut(q: Array, shape: Shape) -> Array:
+def _leading_columns(q: Array, shape: Shape) -> Array:
     rows, columns = _matrix(shape)
     narrow = q[:, : min(rows, columns)]
     return (narrow if rows >= columns else narrow.T).reshape(shape)

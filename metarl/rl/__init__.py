@@ -1,1 +1,1 @@
-"""L1: the mathematics of reinforcement learning, one concept a file, in the papers' notation."""
+"""L1: reinforcement learning math (advantages, losses, ...), one concept per file."""

@@ -1,7 +1,7 @@
 """Action distributions as pytrees of their parameters.
 
-Sampling is a deterministic function of noise that is drawn beforehand, so that a rollout can draw
-the noise of all its steps at once.
+Sampling is a deterministic function of noise, so that a rollout can sample the noise of all its
+steps at once.
 """
 
 import math
@@ -16,7 +16,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 
 class Distribution(Protocol):
-    """What a learner asks of an action distribution over batch axes `[...]`."""
+    """Interface of action distributions with batch axes `[...]`."""
 
     def sample(self, noise: Array) -> Array:
         """Maps noise to actions."""
@@ -47,7 +47,7 @@ class Categorical(NamedTuple):
     def log_prob(self, action: Array) -> Array:
         """Log-probability of integer actions `[...]`."""
         log_probs = jax.nn.log_softmax(self.logits)
-        # A sum over the few actions: the derivative of a look-up would be a scatter, slow on CPU.
+        # A masked sum over actions: the derivative of a gather is a scatter, slow on CPU.
         chosen = jax.nn.one_hot(action, log_probs.shape[-1], dtype=bool)
         return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
 
@@ -90,6 +90,6 @@ ActionDistribution: TypeAlias = Categorical | DiagonalGaussian
 
 
 def action_noise(key: Key, shape: tuple[int, ...], discrete: bool) -> Array:
-    """Draws the noise that `sample` consumes: Gumbel if `discrete`, else standard normal."""
+    """Samples the noise for `Distribution.sample`: Gumbel if `discrete`, else standard normal."""
     draw = jax.random.gumbel if discrete else jax.random.normal
     return draw(key, shape)

@@ -1,9 +1,9 @@
-"""How much there is to learn on a level, read off what one lifetime showed there.
+"""Scores of levels for curricula: learning potential and regret, from data of one lifetime.
 
-Every score is a scalar for one level, higher for a level that is worth more; for many levels, vmap.
-Trajectories are `[T, B]`: `T` steps in `B` copies of the level. Advantages are those of
-`metarl.rl.returns.generalised_advantages`: `A_t = sum_k>=t (gamma lambda)^(k-t) delta_k` within an
-episode. Scores that cannot be told are NaN, or minus infinity where a maximum is over nothing.
+Every score is a scalar for one level; higher means more useful for training. Use vmap for many
+levels. Trajectories are `[T, B]`: `T` steps in `B` copies of the level. Advantages are those of
+`metarl.rl.advantages.generalized_advantage_estimation`, `A_t = sum_k>=t (gamma lambda)^(k-t)
+delta_k` within an episode. A score that is undefined is NaN.
 """
 
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ from metarl.core.types import Array
 
 
 def l1_value_loss(advantages: Array) -> Array:
-    """Size of the critic's errors: `mean_t |A_t|`.
+    """L1 value loss: `mean_t |A_t|`.
 
     Args:
-      advantages: `[T, B]`, by generalised advantage estimation.
+      advantages: GAE advantages `[T, B]`.
 
     Reference: Jiang et al. 2021, arXiv:2010.03934, section 3.1.
     """
@@ -23,10 +23,10 @@ def l1_value_loss(advantages: Array) -> Array:
 
 
 def positive_value_loss(advantages: Array) -> Array:
-    """The critic's underestimates only: `mean_t max(A_t, 0)`.
+    """Positive value loss: `mean_t max(A_t, 0)`.
 
     Args:
-      advantages: `[T, B]`, by generalised advantage estimation.
+      advantages: GAE advantages `[T, B]`.
 
     Reference: Jiang et al. 2021, arXiv:2110.02439.
     """
@@ -34,35 +34,26 @@ def positive_value_loss(advantages: Array) -> Array:
 
 
 def max_monte_carlo(values: Array, highest: Array) -> Array:
-    """How far the critic stays below the best return ever seen: `mean_t (R_max - V(s_t))`.
+    """Maximum Monte Carlo regret estimate: `mean_t (R_max - V(s_t))`.
 
     Args:
-      values: of the states acted in, `[T, B]`.
-      highest: R_max, the highest return seen on the level so far, a scalar, discounted as the
-        values are; whoever plays the level again carries it along.
+      values: values V of the states acted in, `[T, B]`.
+      highest: highest return R_max on the level so far, a scalar, with the discount of the values;
+        the caller keeps it across lifetimes.
 
     Reference: Jiang et al. 2021, arXiv:2110.02439.
     """
     return jnp.mean(highest - values)
 
 
-def highest_return(episode_return: Array, done: Array) -> Array:
-    """Highest return of an episode that ended; minus infinity if none did.
-
-    Args:
-      episode_return: return of the episode so far, this step included, `[T, B]`.
-      done: whether the episode ended with this step, `[T, B]`.
-    """
-    return jnp.max(episode_return, where=done.astype(bool), initial=-jnp.inf)
-
-
 def learnability(success: Array, done: Array) -> Array:
-    """`p (1 - p)`, p being the share of episodes that succeeded; NaN if none ended.
+    """Learnability `p (1 - p)` with success rate p; NaN if no episode ended.
 
-    Largest on levels that are solved now and then, zero on those solved always or never.
+    It is largest at p = 1/2, and zero on levels that are solved always or never.
 
     Args:
-      success: whether the episode that ends with this step succeeded, `[T, B]`; not read elsewhere.
+      success: whether the episode that ends with this step succeeded, `[T, B]`; ignored at other
+        steps.
       done: whether the episode ended with this step, `[T, B]`.
 
     Reference: Rutherford et al. 2024, arXiv:2408.15099.
@@ -71,27 +62,28 @@ def learnability(success: Array, done: Array) -> Array:
     return rate * (1.0 - rate)
 
 
-def algorithmic_regret(antagonist_return: Array, agent_return: Array) -> Array:
-    """What a hand-made algorithm, trained as long on the same level, gets and the agent does not.
+def algorithmic_regret(baseline_return: Array, agent_return: Array) -> Array:
+    """Algorithmic regret: `mean(baseline) - mean(agent)`; negative where the agent is better.
 
-    `mean(antagonist) - mean(agent)`; negative where the agent is the better one.
+    The baseline is an agent of a handcrafted algorithm (called antagonist by Jackson et al.),
+    trained for the same lifetime on the same level.
 
     Args:
-      antagonist_return: returns of the other agent at the end of its life, `[B]`.
-      agent_return: returns of the agent at the end of its life, `[B]`, of any other number.
+      baseline_return: returns of the baseline agent at the end of its lifetime, `[B]`.
+      agent_return: returns of the agent at the end of its lifetime, `[B]`; B may differ.
 
     Reference: Jackson et al. 2023, arXiv:2310.02782.
     """
-    return jnp.mean(antagonist_return) - jnp.mean(agent_return)
+    return jnp.mean(baseline_return) - jnp.mean(agent_return)
 
 
 def optimal_regret(optimal_return: Array, agent_return: Array) -> Array:
-    """What an optimal policy gets and the agent does not: `V* - mean(agent)`.
+    """Regret to an optimal policy: `V* - mean(agent)`.
 
     Args:
-      optimal_return: V*, the expected return of an optimal policy, a scalar, over the horizon and
-        with the discount of the agent's returns; needs an oracle.
-      agent_return: returns of the agent at the end of its life, `[B]`.
+      optimal_return: expected return V* of an optimal policy, a scalar, over the horizon and with
+        the discount of the agent's returns; needs an oracle.
+      agent_return: returns of the agent at the end of its lifetime, `[B]`.
 
     Reference: Dennis et al. 2020, arXiv:2012.02096.
     """

@@ -6,13 +6,13 @@ from metarl.core.types import Array
 
 
 def value_loss(value: Array, target: Array, old_value: Array, clip: float | None = None) -> Array:
-    """Half squared error of values, optionally the worse of the plain and the clipped one.
+    """Half squared value error; with `clip`, the maximum of the unclipped and the clipped error.
 
     Args:
       value: current predictions `[...]`.
       target: regression targets `[...]`, constants.
       old_value: predictions at collection time `[...]`, constants; used only with `clip`.
-      clip: how far a prediction may move from `old_value` before it stops being rewarded.
+      clip: clipping range of the prediction around `old_value`; None = no clipping.
 
     Reference: Schulman et al. 2017, arXiv:1707.06347; clipping as in its released code.
     """
@@ -24,8 +24,8 @@ def value_loss(value: Array, target: Array, old_value: Array, clip: float | None
 
 
 def approximate_kl(log_ratio: Array) -> Array:
-    """Non-negative, low-variance estimate of KL(old || new) from samples of old, elementwise.
+    """Elementwise estimate of KL(old || new) from samples of old: `exp(l) - 1 - l`.
 
-    `exp(l) - 1 - l`, whose expectation under the old policy is the divergence.
+    It is non-negative and has low variance; its expectation under the old policy is the divergence.
     """
     return jnp.expm1(log_ratio) - log_ratio

@@ -10,12 +10,12 @@ _ROOT_EPS = 1e-12  # keeps the square root differentiable where the variance is 
 
 
 class MovingMoments(NamedTuple):
-    """Biased averages, and what corrects their bias; scalars.
+    """Biased exponential moving averages, and the term for bias correction; scalars.
 
     Attributes:
-      first: of `x`.
-      second: of `x^2`.
-      unseen: weight of the zeros that they began with, `decay^n` after n updates.
+      first: moving average of `x`.
+      second: moving average of `x^2`.
+      unseen: weight of the zero initialization, `decay^n` after n updates.
     """
 
     first: Array
@@ -23,13 +23,13 @@ class MovingMoments(NamedTuple):
     unseen: Array
 
 
-def no_moments() -> MovingMoments:
-    """The state before any array was seen."""
+def init() -> MovingMoments:
+    """Returns the initial state."""
     return MovingMoments(jnp.float32(0.0), jnp.float32(0.0), jnp.float32(1.0))
 
 
-def moved(moments: MovingMoments, x: Array, decay: float) -> MovingMoments:
-    """Averages in the mean and mean square of all entries of `x`."""
+def update(moments: MovingMoments, x: Array, decay: float) -> MovingMoments:
+    """Updates the averages with the mean and mean square of all elements of `x`."""
     return MovingMoments(
         first=decay * moments.first + (1.0 - decay) * jnp.mean(x),
         second=decay * moments.second + (1.0 - decay) * jnp.mean(x**2),
@@ -37,8 +37,8 @@ def moved(moments: MovingMoments, x: Array, decay: float) -> MovingMoments:
     )
 
 
-def normalised(moments: MovingMoments, x: Array, eps: float) -> Array:
-    """`(x - mean) / (std + eps)`, elementwise, with the debiased moments of at least one update."""
+def normalize(moments: MovingMoments, x: Array, eps: float) -> Array:
+    """Returns `(x - mean) / (std + eps)` with bias-corrected moments; needs at least one update."""
     seen = 1.0 - moments.unseen
     mean = moments.first / seen
     variance = jnp.maximum(moments.second / seen - mean**2, 0.0)

@@ -1,11 +1,11 @@
-"""Retrace: action-value targets from other policies' experience, with traces that are cut."""
+"""Retrace: off-policy action-value targets with truncated importance weights."""
 
 import jax
 import jax.numpy as jnp
 
 from metarl.core.types import Array
 
-_UNROLL = 16  # a handful of tiny operations: on CPU the loop's overhead dominates
+_UNROLL = 16  # the loop body is small: on CPU the loop overhead dominates
 
 
 def retrace_targets(
@@ -17,20 +17,20 @@ def retrace_targets(
     done_t: Array,
     gamma: float | Array,
 ) -> Array:
-    """Retrace targets of the action-values of the actions taken.
+    """Returns Retrace targets of the action-values of the actions taken.
 
     `G_tm1 = r_t + gamma (1 - terminated_t) (v_t + (1 - done_t) trace_t (G_t - q_t))`, where
-    `trace_t` and `q_t` are of the action taken next. A truncated step keeps its bootstrap value,
-    but nothing of the next episode reaches it; the last step is followed by nothing.
+    `trace_t` and `q_t` belong to the next action. A truncated step keeps its bootstrap value, but
+    nothing propagates to it from the next episode. The last step has no successor.
 
     Args:
       r_t: rewards `[T, ...]`.
       q_tm1: values of the actions taken `[T, ...]`.
-      v_t: values of the states reached `[T, ...]`; at the end of an episode that of its *final*
+      v_t: values of the next states `[T, ...]`; at the end of an episode the value of its *final*
         observation.
       trace_tm1: trace coefficients of the actions taken `[T, ...]`: `lambda min(1, pi / mu)`.
-      terminated_t: 1 where the task ended.
-      done_t: 1 where the episode ended, terminated or truncated.
+      terminated_t: termination mask, 1 where the episode terminated.
+      done_t: end mask, 1 where the episode terminated or was truncated.
       gamma: discount in [0, 1].
 
     Returns:

@@ -1,4 +1,4 @@
-"""Experience: what an actor hands to whatever learns from it."""
+"""Trajectories: the data that learners train on."""
 
 from typing import NamedTuple
 
@@ -6,23 +6,23 @@ from metarl.core.types import Array, PyTree
 
 
 class Trajectory(NamedTuple):
-    """Experience `[T, B, ...]`.
+    """A batch of environment steps `[T, B, ...]`.
 
     Attributes:
-      obs: what was seen.
-      next_obs: what each step led to; at an episode's end its final observation.
-      action: what was done.
-      policy: parameters of the action distribution that was sampled.
-      reward: as the learner is to see it.
-      terminated: whether the task ended.
-      done: whether the episode ended, for whichever reason.
+      obs: observations acted on.
+      next_obs: observations after each step; at an episode's end its final observation.
+      action: actions taken.
+      behaviour_params: parameters of the action distribution of the behaviour policy.
+      reward: rewards, after normalization if there is any.
+      terminated: whether the episode terminated.
+      done: whether the episode terminated or was truncated.
       episode_return: return of the current episode so far, this step included.
     """
 
     obs: Array
     next_obs: Array
     action: Array
-    policy: PyTree
+    behaviour_params: PyTree
     reward: Array
     terminated: Array
     done: Array

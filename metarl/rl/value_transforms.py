@@ -1,11 +1,11 @@
-"""Transforms that squash values, so that one range of bins or inputs serves every reward scale."""
+"""Invertible transforms that compress values, so that one range of bins fits all reward scales."""
 
 import jax.numpy as jnp
 
 from metarl.core.types import Array
 
 HYPERBOLIC_EPS = 1e-3
-"""Slope that keeps the signed hyperbolic transform invertible with a bounded inverse slope."""
+"""Coefficient of the linear term, which bounds the slope of the inverse transform."""
 
 
 def signed_log(x: Array) -> Array:
@@ -19,12 +19,12 @@ def signed_hyperbolic(x: Array, eps: float = HYPERBOLIC_EPS) -> Array:
     Reference: Pohlen et al. 2018, arXiv:1805.11593, proposition A.2.
     """
     size = jnp.abs(x)
-    # sqrt(s + 1) - 1 without the cancellation near zero.
+    # sqrt(s + 1) - 1, computed without cancellation near zero.
     return jnp.sign(x) * (size / (jnp.sqrt(size + 1.0) + 1.0)) + eps * x
 
 
 def signed_parabolic(x: Array, eps: float = HYPERBOLIC_EPS) -> Array:
-    """The inverse of `signed_hyperbolic`, elementwise.
+    """Inverse of `signed_hyperbolic`, elementwise.
 
     `sign(x) (z^2 - 1)` with `z = (sqrt(1 + 4 eps (|x| + 1 + eps)) - 1) / (2 eps)`.
 
@@ -32,6 +32,6 @@ def signed_parabolic(x: Array, eps: float = HYPERBOLIC_EPS) -> Array:
     """
     size = jnp.abs(x)
     root = jnp.sqrt(1.0 + 4.0 * eps * (size + 1.0 + eps))
-    # z - 1, free of the cancellation that would cost float32 four digits.
+    # z - 1, computed without the cancellation that would cost float32 four digits.
     excess = 2.0 * size / (root + 1.0 + 2.0 * eps)
     return jnp.sign(x) * excess * (excess + 2.0)

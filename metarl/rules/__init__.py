@@ -1,4 +1,4 @@
-"""L2: rules of reinforcement learning, written down or learned."""
+"""L2: drift functions and update rules of reinforcement learning, handcrafted or learned."""
 
 from metarl.rules.drifts import (
     dpo,
@@ -11,13 +11,13 @@ from metarl.rules.drifts import (
     ppo_clip_drift,
 )
 from metarl.rules.learned_drift import LearnedDriftConfig, learned_drift
-from metarl.rules.library import LoadedDrift, by_name, load, save, shipped
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
+from metarl.rules.registry import LoadedDrift, by_name, load, pretrained, save
 
 __all__ = [
+    "Drift",
     "LearnedDriftConfig",
     "LoadedDrift",
-    "Rule",
     "by_name",
     "dpo",
     "dpo_drift",
@@ -29,6 +29,6 @@ __all__ = [
     "none",
     "ppo",
     "ppo_clip_drift",
+    "pretrained",
     "save",
-    "shipped",
 ]

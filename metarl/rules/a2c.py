@@ -1,4 +1,4 @@
-"""Advantage actor-critic as an update rule: the hand-made baseline, and regret's antagonist."""
+"""Advantage actor-critic (A2C) as an update rule: the handcrafted baseline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,19 @@ import jax.numpy as jnp
 
 from metarl.core.errors import check_range
 from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.rl.advantages import Advantages, generalized_advantage_estimation
 from metarl.rl.distributions import Categorical
 from metarl.rl.losses import value_loss
-from metarl.rl.returns import Advantages, generalised_advantages
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.update_rule import LOGITS, Apply, Clock, Outputs, RuleState, UpdateRule, no_memory
+from metarl.rules.update_rule import (
+    LOGITS,
+    Apply,
+    LifetimeProgress,
+    Outputs,
+    RuleState,
+    UpdateRule,
+    empty_state,
+)
 
 VALUE = "value"
 
@@ -44,7 +52,9 @@ class A2CConfig:
 
 
 def a2c(config: A2CConfig | None = None) -> UpdateRule:
-    """Makes the rule: `-log pi(a|s) A + c_v (v - target)^2 / 2 - c_e H`, averaged.
+    """Makes the A2C update rule.
+
+    The loss is the mean of `-log pi(a|s) A + c_v (v - target)^2 / 2 - c_e H`.
 
     Reference: Mnih et al. 2016, arXiv:1602.01783, with the advantages of Schulman et al. 2016.
     """
@@ -59,12 +69,12 @@ def a2c(config: A2CConfig | None = None) -> UpdateRule:
         params: PyTree,
         apply: Apply,
         trajectory: Trajectory,
-        clock: Clock,
+        progress: LifetimeProgress,
     ) -> tuple[Advantages, RuleState, dict[str, Array]]:
-        del theta, clock
+        del theta, progress
         v_tm1 = apply(params, trajectory.obs)[VALUE]
         v_t = apply(params, trajectory.next_obs)[VALUE]
-        advantages = generalised_advantages(
+        advantages = generalized_advantage_estimation(
             trajectory.reward,
             v_tm1,
             v_t,
@@ -77,7 +87,7 @@ def a2c(config: A2CConfig | None = None) -> UpdateRule:
 
     def loss(outputs: Outputs, trajectory: Trajectory, targets: Advantages) -> Array:
         policy = Categorical(outputs[LOGITS])
-        # Both factors are [T, B]: a stray axis would broadcast credit over the whole rollout.
+        # Both factors are [T, B]: an extra axis would broadcast credit over the whole rollout.
         gain = jnp.mean(policy.log_prob(trajectory.action) * targets.advantages)
         value_error = jnp.mean(value_loss(outputs[VALUE], targets.targets, outputs[VALUE]))
         entropy = jnp.mean(policy.entropy())
@@ -87,4 +97,4 @@ def a2c(config: A2CConfig | None = None) -> UpdateRule:
         del key
         return ()
 
-    return UpdateRule("a2c", init, outputs, no_memory, targets, loss)
+    return UpdateRule("a2c", init, outputs, empty_state, targets, loss)

@@ -1,7 +1,7 @@
-"""The learned drift of learnt policy optimisation (LPO, TA-LPO): a small network without biases.
+"""Learned drift of learned policy optimization (LPO, TA-LPO): a small network without biases.
 
-Without biases it is zero at ratio 1 whatever its weights, and a rectifier with a margin
-makes the drift non-negative with zero gradient there: every theta is a valid mirror-learning drift.
+Without biases the output is zero at ratio 1 for any weights. A rectifier with a margin makes the
+drift non-negative, with zero gradient at ratio 1. So every theta is a valid mirror-learning drift.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from metarl.core.errors import check_positive, check_range
 from metarl.core.keys import named
 from metarl.core.types import Array, Key, Theta
 from metarl.rules.drifts import ppo_clip_drift, safe_log_ratio
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 
 DRIFT_MARGIN = 1e-4
-"""Subtracted from the network before rectifying, so that the drift is flat around ratio 1."""
+"""Margin subtracted from the output before rectifying, so that the drift is flat near ratio 1."""
 
 FEATURES = 8
 """Number of inputs of the network."""
 
 LARGEST_RATIO = 1e10
-"""Bound of the ratio in `1 - r`: beyond it that feature is constant, with zero gradient."""
+"""Upper bound of the ratio in `1 - r`; beyond it the feature is constant, with zero gradient."""
 
 LARGEST_ADVANTAGE = 1e10
 """Bound of the advantage's magnitude in the features."""
@@ -30,15 +30,15 @@ LARGEST_ADVANTAGE = 1e10
 
 @dataclass(frozen=True)
 class LearnedDriftConfig:
-    """Architecture and initialisation of a learned drift.
+    """Architecture and initialization of a learned drift.
 
     Attributes:
-      hidden: H, width of the only hidden layer.
-      ppo_init: whether the network corrects PPO's clip drift (so that a zero network is PPO, up to
-        the margin) or stands alone (a zero network is no drift).
-      epsilon: of that clip drift.
-      init_std: standard deviation of the first layer at the start; the last starts at zero.
-      temporal: whether the drift may depend on the fraction of the lifetime passed (TA-LPO).
+      hidden: width H of the hidden layer.
+      ppo_init: whether the network output is added to PPO's clip drift (a zero network is then
+        PPO, up to the margin); otherwise a zero network is the zero drift.
+      epsilon: clipping range of PPO's clip drift.
+      init_std: standard deviation of the initial first layer; the last layer starts at zero.
+      temporal: whether the drift depends on the fraction of the lifetime passed (TA-LPO).
     """
 
     hidden: int = 128
@@ -53,34 +53,34 @@ class LearnedDriftConfig:
 
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
-        """Shape of every array of theta."""
+        """Shapes of the arrays of theta, by name."""
         inputs = 2 * FEATURES if self.temporal else FEATURES
         return {"first": (inputs, self.hidden), "last": (self.hidden, 1)}
 
 
 def drift_features(ratio: Array, advantage: Array) -> Array:
-    """Inputs of the network: `d = [l, l^2, 1 - r, (1 - r)^2]` and `A d`, with `l = log r`.
+    """Returns the network inputs: `d = [l, l^2, 1 - r, (1 - r)^2]` and `A d`, with `l = log r`.
 
-    In `1 - r` the ratio saturates at `LARGEST_RATIO`, in `A d` the advantage at `LARGEST_ADVANTAGE`
-    in magnitude; `l` is constant below ratio 1e-30. No feature exceeds 1e30, so neither weighted
-    sums of them nor their gradients overflow for weights up to 1e6. Without the bounds `(1 - r)^2`
-    overflows from ratio 2e19 on, and infinite features give NaN: in sums of both signs, and times a
-    weight, an advantage or a gradient of zero. A ratio above 1e10 needs a probability below 1e-10
+    The ratio is clipped to `LARGEST_RATIO` in `1 - r`, the magnitude of the advantage to
+    `LARGEST_ADVANTAGE` in `A d`; `l` is constant below ratio 1e-30. No feature exceeds 1e30, so
+    neither weighted sums of features nor their gradients overflow for weights up to 1e6. Without
+    the bounds, `(1 - r)^2` overflows from ratio 2e19 on, and infinite features give NaN: in sums of
+    both signs, and when multiplied by zero. A ratio above 1e10 needs a probability below 1e-10
     under the old policy.
 
     Args:
-      ratio: `[...]`.
-      advantage: same shape.
+      ratio: probability ratio r, `[...]`.
+      advantage: advantage A, same shape.
 
     Returns:
-      `[..., 8]`, all zero at ratio 1.
+      Features `[..., 8]`, all zero at ratio 1.
 
     Reference: Lu et al. 2022, arXiv:2210.05639, section 4.
     """
     advantage = jnp.clip(advantage, -LARGEST_ADVANTAGE, LARGEST_ADVANTAGE)
     log_ratio = safe_log_ratio(ratio)
-    # Not bounded above for the logarithm too: one bounded ratio for both would change the order in
-    # which gradients are added, and so the last bits of gradients at ordinary ratios.
+    # The logarithm keeps the unclipped ratio: sharing one clipped ratio would change the order in
+    # which gradients are added, and so their last bits at ordinary ratios.
     gap = 1.0 - jnp.minimum(ratio, LARGEST_RATIO)
     plain = jnp.stack([log_ratio, log_ratio**2, gap, gap**2], axis=-1)
     return jnp.concatenate([plain, advantage[..., None] * plain], axis=-1)
@@ -93,16 +93,16 @@ def learned_drift_value(
     advantage: Array,
     progress: Array | float = 0.0,
 ) -> Array:
-    """Evaluates a learned drift, elementwise.
+    """Returns a learned drift, elementwise.
 
-    `relu(f - margin)`, or `relu(ppo_clip_drift + f - margin)`, with `f = tanh(x W1) W2`; a temporal
-    one sees `[x, n/N x]`, which is zero at ratio 1 too.
+    The drift is `relu(f - margin)`, or `relu(ppo_clip_drift + f - margin)`, with `f = tanh(x W1)
+    W2`. The input of a temporal drift is `[x, n/N x]`, which is zero at ratio 1 too.
 
     Args:
-      config: its architecture.
-      theta: `{"first": [8 or 16, H], "last": [H, 1]}`.
-      ratio: `[...]`.
-      advantage: same shape.
+      config: architecture.
+      theta: parameters, `{"first": [8 or 16, H], "last": [H, 1]}`.
+      ratio: probability ratio r, `[...]`.
+      advantage: advantage A, same shape.
       progress: n/N, fraction of the lifetime that has passed, a scalar in [0, 1].
 
     Reference: Lu et al. 2022, arXiv:2210.05639; Jackson et al. 2024, arXiv:2402.05828, eq. 10.
@@ -117,15 +117,15 @@ def learned_drift_value(
     return jax.nn.relu(output)
 
 
-def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -> Rule:
-    """Makes the rule whose theta is a drift network.
+def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -> Drift:
+    """Makes the drift whose theta is a network.
 
-    Its last layer starts at zero and its first does not: with both at zero no small change of theta
-    changes the drift, and evolution finds no signal.
+    The last layer starts at zero, the first does not: with both at zero, no small change of theta
+    changes the drift, and evolution strategies get no signal.
 
     Args:
       config: architecture; None = the default one.
-      name: of the rule.
+      name: name of the drift.
     """
     config = LearnedDriftConfig() if config is None else config
 
@@ -136,7 +136,7 @@ def learned_drift(config: LearnedDriftConfig | None = None, name: str = "lpo") -
             "last": jnp.zeros(config.shapes["last"], jnp.float32),
         }
 
-    def drift(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
+    def apply(theta: Theta, ratio: Array, advantage: Array, progress: Array) -> Array:
         return learned_drift_value(config, theta, ratio, advantage, progress)
 
-    return Rule(name, init, drift)
+    return Drift(name, init, apply)

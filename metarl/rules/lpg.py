@@ -1,8 +1,8 @@
-"""Learned policy gradients: an update rule that invents its own predictions.
+"""Learned policy gradient (LPG): an update rule with learned prediction targets.
 
-The agent has a policy and a vector of predictions `y`, a categorical distribution without a meaning
-given to it. A network reads a rollout backwards and says, for every step, how the probability of
-the action taken should change (`pi_hat`) and what the prediction should have been (`y_hat`).
+The agent has a policy and a prediction vector `y`, a categorical distribution whose meaning is not
+predefined. A backward LSTM over the rollout returns two targets for every step: `pi_hat`, how to
+adjust the log-probability of the action taken, and `y_hat`, the target of the prediction.
 """
 
 from collections.abc import Mapping
@@ -13,27 +13,28 @@ import jax.numpy as jnp
 
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.rl.distributions import Categorical
+from metarl.rl.divergences import categorical_kl_divergence
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.lpg_network import LPGConfig, LPGInputs, init_theta
 from metarl.rules.update_rule import (
     LOGITS,
     Apply,
-    Clock,
+    LifetimeProgress,
     Outputs,
     RuleState,
     UpdateRule,
-    no_memory,
+    empty_state,
 )
 
 PREDICTION = "prediction"
 
 
 class LPGTargets(NamedTuple):
-    """What a rollout should have been.
+    """Targets of the agent's outputs along a rollout.
 
     Attributes:
-      policy: pi_hat, how the log-probability of each action taken should move, `[T, B]`.
-      prediction_logits: of y_hat, `[T, B, m]`.
+      policy: pi_hat, adjustment of the log-probability of each action taken, `[T, B]`.
+      prediction_logits: logits of y_hat, `[T, B, m]`.
     """
 
     policy: Array
@@ -41,13 +42,13 @@ class LPGTargets(NamedTuple):
 
 
 def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
-    """Makes the rule whose theta is an LPG network.
+    """Makes the update rule whose theta is an LPG network.
 
-    The agent descends `mean(-log pi(a|s) pi_hat + alpha KL(y || y_hat))`: a positive `pi_hat` makes
-    the action likelier, as in the paper (the public code has the opposite sign).
+    The agent minimizes `mean(-log pi(a|s) pi_hat + alpha KL(y || y_hat))`: a positive
+    `pi_hat` makes the action likelier, as in the paper (the public code has the opposite sign).
 
     Args:
-      config: architecture; None = the paper's.
+      config: architecture; None = that of the paper.
       name: of the rule.
 
     Reference: Oh et al. 2020, arXiv:2007.08794, eq. 2; Jackson et al. 2024, arXiv:2402.05828.
@@ -66,9 +67,9 @@ def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
         params: PyTree,
         apply: Apply,
         trajectory: Trajectory,
-        clock: Clock,
+        progress: LifetimeProgress,
     ) -> tuple[LPGTargets, RuleState, dict[str, Array]]:
-        inputs = lpg_inputs(config, params, apply, trajectory, clock)
+        inputs = lpg_inputs(config, params, apply, trajectory, progress)
         if not config.input_gradient:
             inputs = jax.lax.stop_gradient(inputs)
         targets = LPGTargets(*config.network.apply({"params": theta}, inputs))
@@ -76,19 +77,21 @@ def lpg(config: LPGConfig | None = None, name: str = "lpg") -> UpdateRule:
 
     def loss(outputs: Outputs, trajectory: Trajectory, targets: LPGTargets) -> Array:
         log_prob = Categorical(outputs[LOGITS]).log_prob(trajectory.action)
-        log_y = jax.nn.log_softmax(outputs[PREDICTION])
-        log_y_hat = jax.nn.log_softmax(targets.prediction_logits)
-        divergence = jnp.sum(jnp.exp(log_y) * (log_y - log_y_hat), axis=-1)
-        # Every factor is [T, B]: a stray axis would erase the credit of single steps.
+        divergence = categorical_kl_divergence(outputs[PREDICTION], targets.prediction_logits)
+        # Every factor is [T, B]: an extra axis would erase the credit of single steps.
         return jnp.mean(-log_prob * targets.policy + config.prediction_weight * divergence)
 
-    return UpdateRule(name, init, outputs, no_memory, targets, loss)
+    return UpdateRule(name, init, outputs, empty_state, targets, loss)
 
 
 def lpg_inputs(
-    config: LPGConfig, params: PyTree, apply: Apply, trajectory: Trajectory, clock: Clock
+    config: LPGConfig,
+    params: PyTree,
+    apply: Apply,
+    trajectory: Trajectory,
+    progress: LifetimeProgress,
 ) -> LPGInputs:
-    """Reads off a rollout what the network is to see."""
+    """Returns the inputs of the LPG network for a rollout."""
     now = apply(params, trajectory.obs)
     then = apply(params, trajectory.next_obs)
     log_prob = Categorical(now[LOGITS]).log_prob(trajectory.action)
@@ -99,26 +102,26 @@ def lpg_inputs(
         probability=jnp.exp(log_prob),
         prediction=jax.nn.softmax(now[PREDICTION]),
         next_prediction=jax.nn.softmax(then[PREDICTION]),
-        clock=clock_inputs(config.clock, clock),
+        progress=lifetime_features(config.clock, progress),
     )
 
 
-def clock_inputs(kind: str, clock: Clock) -> Array:
-    """What the network is told of the agent's age, `[c]`: `n/N`, `log N`, both or nothing.
+def lifetime_features(kind: str, progress: LifetimeProgress) -> Array:
+    """Returns the lifetime features of the network, `[c]`: `n/N`, `log N`, both or none.
 
     Reference: Jackson et al. 2024, arXiv:2402.05828, eq. 9.
     """
     values = {
         "none": [],
-        "relative": [clock.update / clock.lifetime],
-        "log": [jnp.log(clock.lifetime)],
-        "both": [clock.update / clock.lifetime, jnp.log(clock.lifetime)],
+        "relative": [progress.update / progress.lifetime],
+        "log": [jnp.log(progress.lifetime)],
+        "both": [progress.update / progress.lifetime, jnp.log(progress.lifetime)],
     }[kind]
     return jnp.stack(values) if values else jnp.zeros((0,))
 
 
 def _squares(targets: LPGTargets) -> dict[str, Array]:
-    """Squared sizes of the targets, which a meta-loss may regularise."""
+    """Returns mean squared targets, for regularization in the meta-loss."""
     y_hat = jax.nn.softmax(targets.prediction_logits)
     return {
         "policy_target_square": jnp.mean(targets.policy**2),

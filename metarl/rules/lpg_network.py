@@ -1,4 +1,4 @@
-"""The network of a learned policy gradient: backwards in time over what the agent lived through."""
+"""The network of a learned policy gradient: an LSTM backward in time over the agent's rollout."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from metarl.core.errors import check_choice, check_positive
 from metarl.core.types import Array, Key, Theta
 
 _CELLS: dict[str, Any] = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
-_CLOCK_INPUTS = {"none": 0, "relative": 1, "log": 1, "both": 2}
+_LIFETIME_FEATURES = {"none": 0, "relative": 1, "log": 1, "both": 2}
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class LPGConfig:
     """Architecture of a learned policy gradient.
 
     Attributes:
-      categories: m, entries of the agent's prediction `y`.
-      width: of the recurrent core.
-      core: `lstm`, as in the paper, or `gru`.
+      categories: number of categories m of the agent's prediction `y`.
+      width: width of the recurrent core.
+      core: recurrent cell, `lstm` as in the paper, or `gru`.
       embedding: hidden width of the network that embeds `y`.
-      prediction_weight: alpha, weight of the prediction's loss.
-      clock: what the rule is told of the agent's age: nothing (`none`, LPG), `relative` (n/N),
-        `log` (log N), or `both` (temporally aware LPG).
-      input_gradient: whether a meta-gradient also flows through the probabilities and predictions
-        that the rule sees; without it, only through what the rule makes of them.
+      prediction_weight: weight alpha of the prediction loss.
+      clock: lifetime features: `none` (LPG), `relative` (n/N), `log` (log N), or `both`
+        (temporally aware LPG).
+      input_gradient: whether the meta-gradient also flows through the network's inputs
+        (probabilities and predictions); otherwise it flows only through the network's outputs.
     """
 
     categories: int = 8
@@ -47,12 +47,12 @@ class LPGConfig:
             prediction_weight=self.prediction_weight,
         )
         check_choice("core", self.core, _CELLS)
-        check_choice("clock", self.clock, _CLOCK_INPUTS)
+        check_choice("clock", self.clock, _LIFETIME_FEATURES)
 
     @property
-    def clock_inputs(self) -> int:
-        """Number of inputs that tell the agent's age."""
-        return _CLOCK_INPUTS[self.clock]
+    def num_lifetime_features(self) -> int:
+        """Number of lifetime features."""
+        return _LIFETIME_FEATURES[self.clock]
 
     @cached_property
     def network(self) -> "LPGNetwork":
@@ -61,16 +61,16 @@ class LPGConfig:
 
 
 class LPGInputs(NamedTuple):
-    """What the network reads of a rollout; `[T, B]`, predictions `[T, B, m]`.
+    """Inputs of the network for a rollout; `[T, B]`, predictions `[T, B, m]`.
 
     Attributes:
-      reward: r_t.
-      done: whether the episode ended with this step; nothing flows back across it.
-      terminated: whether it ended for good; there the next prediction counts for nothing.
-      probability: pi(a_t | s_t).
-      prediction: y(s_t), probabilities.
-      next_prediction: y(s_{t+1}), probabilities, of the final observation where the episode ended.
-      clock: the agent's age, `[c]`, the same for the whole rollout.
+      reward: reward r_t.
+      done: whether the episode ended with this step; the recurrent state is reset there.
+      terminated: whether the episode terminated; the next prediction is masked there.
+      probability: probability pi(a_t | s_t).
+      prediction: probabilities y(s_t).
+      next_prediction: probabilities y(s_{t+1}), of the final observation where the episode ended.
+      progress: lifetime features `[c]`, the same for the whole rollout.
     """
 
     reward: Array
@@ -79,17 +79,19 @@ class LPGInputs(NamedTuple):
     probability: Array
     prediction: Array
     next_prediction: Array
-    clock: Array
+    progress: Array
 
 
 class LPGNetwork(nn.Module):
-    """Reward, episode's end, action probability and embedded predictions to targets.
+    """Maps rewards, episode ends, action probabilities and embedded predictions to targets.
+
+    The discount, which is constant here, is not among the inputs.
 
     Attributes:
       config: architecture.
 
-    Reference: Oh et al. 2020, arXiv:2007.08794, section 3; clock inputs: Jackson et al. 2024,
-    arXiv:2402.05828. The discount, constant here, is not among the inputs.
+    Reference: Oh et al. 2020, arXiv:2007.08794, section 3; lifetime features: Jackson et al. 2024,
+    arXiv:2402.05828.
     """
 
     config: LPGConfig
@@ -105,14 +107,16 @@ class LPGNetwork(nn.Module):
 
         bootstrap = (1.0 - inputs.terminated)[..., None] * embed(inputs.next_prediction)
         scalars = jnp.stack([inputs.reward, inputs.done, inputs.probability], axis=-1)
-        clock = jnp.broadcast_to(inputs.clock, (*inputs.reward.shape, self.config.clock_inputs))
-        x = jnp.concatenate([scalars, embed(inputs.prediction), bootstrap, clock], axis=-1)
+        progress = jnp.broadcast_to(
+            inputs.progress, (*inputs.reward.shape, self.config.num_lifetime_features)
+        )
+        x = jnp.concatenate([scalars, embed(inputs.prediction), bootstrap, progress], axis=-1)
         features = nn.relu(self._backwards(x, inputs.done))
         pi_hat = nn.Dense(1, name="policy_head")(features)[..., 0]
         return pi_hat, nn.Dense(self.config.categories, name="prediction_head")(features)
 
     def _backwards(self, x: Array, done: Array) -> Array:
-        """Runs the core from the last step to the first; it forgets where an episode ends."""
+        """Runs the core from the last step to the first; resets its state where an episode ends."""
         cell = _CELLS[self.config.core](self.config.width, name="core")
         shapes = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), x.shape[1:]))
         carry = jax.tree.map(lambda c: jnp.zeros(c.shape, x.dtype), shapes)
@@ -129,9 +133,9 @@ class LPGNetwork(nn.Module):
 
 
 def init_theta(config: LPGConfig, key: Key) -> Theta:
-    """Draws the parameters of the network."""
+    """Samples the initial parameters of the network."""
     scalar = jnp.zeros((1, 1))
     vector = jnp.zeros((1, 1, config.categories))
-    clock = jnp.zeros((config.clock_inputs,))
-    inputs = LPGInputs(scalar, scalar, scalar, scalar, vector, vector, clock)
+    progress = jnp.zeros((config.num_lifetime_features,))
+    inputs = LPGInputs(scalar, scalar, scalar, scalar, vector, vector, progress)
     return config.network.init(key, inputs)["params"]

@@ -1,7 +1,7 @@
-"""What a policy-optimisation rule is: an open term of the actor-critic's surrogate.
+"""Drift functions: the penalty in a mirror-learning policy objective.
 
-The learner maximises `mean(ratio * advantage - drift)`. The drift is the rule (mirror learning,
-Kuba et al. 2022): it must be non-negative, and zero with zero gradient at ratio 1.
+The learner maximizes `mean(ratio * advantage - drift)`. A valid drift is non-negative, and zero
+with zero gradient at ratio 1 (Kuba et al. 2022, arXiv:2201.02373).
 """
 
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from metarl.core.types import Array, Key, Theta
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A drift function, written down or learned.
+class Drift:
+    """A drift function, handcrafted or learned.
 
     Attributes:
-      name: how people call it.
-      init: `key -> theta`, the meta-parameters; `()` for a rule that is written down.
-      drift: `(theta, ratio, advantage, progress) -> drift`, elementwise over `ratio` and
+      name: name of the drift.
+      init: `key -> theta`, the initial meta-parameters; `()` for a handcrafted drift.
+      apply: `(theta, ratio, advantage, progress) -> drift`, elementwise over `ratio` and
         `advantage` (same shape); `progress` is the fraction of the lifetime that has passed, a
         scalar in [0, 1].
     """
 
     name: str
     init: Callable[[Key], Theta]
-    drift: Callable[[Theta, Array, Array, Array], Array]
+    apply: Callable[[Theta, Array, Array, Array], Array]

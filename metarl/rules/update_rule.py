@@ -1,9 +1,9 @@
-"""What an update rule is: the whole loss of an agent, and the outputs that the agent needs for it.
+"""Update rules: the loss of an agent and the network outputs that the loss needs.
 
-A drift (`metarl.rules.protocol`) is one open term of a hand-made objective. An update rule is all
-of it: advantage actor-critic, LPG and DiscoRL are update rules, and one learner
-(`metarl.inner.rule_agent`) lives with any of them. A rule may remember: its state lasts as long as
-the agent.
+A drift (`metarl.rules.protocol`) replaces one term of a handcrafted objective. An update rule
+defines the whole objective: advantage actor-critic, LPG and DiscoRL are update rules. One learner
+(`metarl.inner.rule_agent`) trains agents with any of them. A rule may be stateful; its state is
+kept for the lifetime of the agent.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.rl.trajectory import Trajectory
 
 Outputs: TypeAlias = Mapping[str, Array]
-"""What an agent's network says of observations, by name; always `logits [..., A]`."""
+"""Outputs of an agent's network for observations, by name; always with `logits [..., A]`."""
 
 Apply: TypeAlias = Callable[[PyTree, Array], Outputs]
 """`(params, obs [..., *obs]) -> outputs [..., *shape]`."""
@@ -22,15 +22,15 @@ Apply: TypeAlias = Callable[[PyTree, Array], Outputs]
 RuleState: TypeAlias = PyTree
 
 LOGITS = "logits"
-"""The output that is the policy."""
+"""Name of the output that holds the policy logits."""
 
 
-class Clock(NamedTuple):
-    """Where an agent stands in its life; float scalars.
+class LifetimeProgress(NamedTuple):
+    """Position of an agent in its lifetime; float scalars.
 
     Attributes:
-      update: n, updates made so far.
-      lifetime: N, updates of the whole life.
+      update: number n of updates so far.
+      lifetime: number N of updates in the lifetime.
     """
 
     update: Array
@@ -39,37 +39,37 @@ class Clock(NamedTuple):
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """An update rule, written down or learned, in two parts.
+    """An update rule, handcrafted or learned, in two parts.
 
-    `targets` reads a rollout and says what the agent should have done and predicted; `loss`
-    measures how far its outputs are from that, and is what the learner descends. Only `loss` is
-    differentiated with respect to the agent's parameters; a meta-gradient reaches theta through the
-    targets, and reaches the inputs of `targets` too unless the rule stops it there.
+    `targets` computes targets for the agent's outputs from a rollout; `loss` measures the distance
+    of the outputs from these targets, and the learner minimizes it. Only `loss` is differentiated
+    with respect to the agent's parameters. A meta-gradient reaches theta through the targets; it
+    also reaches the inputs of `targets` unless the rule stops it there.
 
     Attributes:
-      name: how people call it.
-      init: `key -> theta`, the meta-parameters; `()` for a rule that is written down.
-      outputs: `number of actions -> {name: shape}` of the outputs that the agent's network must
+      name: name of the rule.
+      init: `key -> theta`, the initial meta-parameters; `()` for a handcrafted rule.
+      outputs: `number of actions -> {name: shape}`, the outputs that the agent's network must
         have; `logits` is always among them, with shape `(A,)`.
-      start: `(theta, params) -> rule_state` of a new agent; `()` for a rule without memory.
-      targets: `(theta, rule_state, params, apply, trajectory, clock)` to `(targets, rule_state,
-        log)`: a pytree for `loss`, the state to go on with, and scalars by name to look at.
-      loss: `(outputs, trajectory, targets) -> scalar`; `outputs [T, B, *shape]` are those of
-        `trajectory.obs`.
+      init_state: `(theta, params) -> rule_state` of a new agent; `()` for a stateless rule.
+      targets: `(theta, rule_state, params, apply, trajectory, progress) -> (targets, rule_state,
+        log)`: a pytree for `loss`, the next state, and scalars by name for logging.
+      loss: `(outputs, trajectory, targets) -> scalar`; `outputs [T, B, *shape]` are the network's
+        outputs for `trajectory.obs`.
     """
 
     name: str
     init: Callable[[Key], Theta]
     outputs: Callable[[int], Mapping[str, tuple[int, ...]]]
-    start: Callable[[Theta, PyTree], RuleState]
+    init_state: Callable[[Theta, PyTree], RuleState]
     targets: Callable[
-        [Theta, RuleState, PyTree, Apply, Trajectory, Clock],
+        [Theta, RuleState, PyTree, Apply, Trajectory, LifetimeProgress],
         tuple[PyTree, RuleState, dict[str, Array]],
     ]
     loss: Callable[[Outputs, Trajectory, PyTree], Array]
 
 
-def no_memory(theta: Theta, params: PyTree) -> tuple[()]:
-    """The `start` of a rule that remembers nothing."""
+def empty_state(theta: Theta, params: PyTree) -> tuple[()]:
+    """Returns `()`: the `init_state` of a stateless rule."""
     del theta, params
     return ()

@@ -8,10 +8,10 @@ from metarl.core.types import Key, Task
 
 @dataclass(frozen=True)
 class FixedTask:
-    """The same task always.
+    """A distribution that always returns the same task.
 
     Attributes:
-      task: the parameters of an environment.
+      task: parameters of an environment.
     """
 
     task: Task
@@ -24,7 +24,7 @@ class FixedTask:
 
 @dataclass(frozen=True)
 class SampledTask:
-    """Tasks drawn by a function.
+    """A distribution given by a sampling function.
 
     Attributes:
       draw: `key -> task`, an array pytree of fixed structure.
@@ -33,5 +33,5 @@ class SampledTask:
     draw: Callable[[Key], Task]
 
     def sample(self, key: Key) -> Task:
-        """Draws one task."""
+        """Samples one task."""
         return self.draw(key)

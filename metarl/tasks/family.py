@@ -1,4 +1,4 @@
-"""Families of training problems: data, parameters and loss as pure functions of a sampled task."""
+"""Task families: data, initialization and loss as pure functions of a sampled task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,20 +13,21 @@ def _unchanged(loss: Array, task: Task) -> Array:
 
 @dataclass(frozen=True)
 class TaskFamily:
-    """Training problems of one kind; meets `TaskDistribution`.
+    """A family of training problems; implements `TaskDistribution`.
 
-    Every function is pure and can be vmapped over tasks: what differs between two tasks of a family
-    (a width, a scale, a data set's part) is an array in the task, never a shape.
+    All functions are pure and can be vmapped over tasks: differences between tasks of a family (a
+    width, a scale, a part of a data set) are arrays in the task, never shapes.
 
     Attributes:
-      name: by which `metarl.tasks.families.make` knows it.
+      name: name in `metarl.tasks.families.make`.
       sample: `key -> task`, an array pytree of fixed structure.
-      init: `(key, task) -> params` at the start of training.
-      loss: `(params, key, task) -> loss`, a scalar, on the training batch that `key` draws.
-      evaluate: `(params, key, task) -> {"loss": scalar, ...}` on data that training never sees.
-      normalise: `(loss, task) -> loss` on a scale on which tasks of different families compare.
-      multipliers: `task -> tree like params` of scalars by which maximal-update parametrisation
-        multiplies the updates of each tensor; None = the networks have no such parametrisation.
+      init: `(key, task) -> params`, the initial parameters.
+      loss: `(params, key, task) -> loss`, a scalar, on the training batch sampled with `key`.
+      evaluate: `(params, key, task) -> {"loss": scalar, ...}` on held-out data.
+      normalize: `(loss, task) -> loss`, normalized so that losses of different families are
+        comparable.
+      multipliers: `task -> tree like params` of scalars by which the maximal update parametrization
+        (muP) multiplies the updates of each tensor; None = no such parametrization.
     """
 
     name: str
@@ -34,5 +35,5 @@ class TaskFamily:
     init: Callable[[Key, Task], PyTree]
     loss: Callable[[PyTree, Key, Task], Array]
     evaluate: Callable[[PyTree, Key, Task], dict[str, Array]]
-    normalise: Callable[[Array, Task], Array] = _unchanged
+    normalize: Callable[[Array, Task], Array] = _unchanged
     multipliers: Callable[[Task], PyTree] | None = None

@@ -1,4 +1,4 @@
-"""Tasks that come with a lifetime: how many updates a learner has for them."""
+"""Tasks with a lifetime: the number of updates that a learner has for them."""
 
 import math
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from metarl.core.types import Array, Key, Task
 
 
 class TimedTask(NamedTuple):
-    """A task and the time that there is for it.
+    """A task with a lifetime.
 
     Attributes:
-      task: such as the parameters of an environment, or of a training problem.
-      lifetime: N, updates of a whole life, an int32 scalar.
+      task: task, such as the parameters of an environment or of a training problem.
+      lifetime: number N of updates, an int32 scalar.
     """
 
     task: Task
@@ -30,9 +30,9 @@ class Lifetimes:
     """Adds a lifetime, log-uniform in `[low, high]`, to every task of a distribution.
 
     Attributes:
-      tasks: where they come from.
+      tasks: distribution over tasks.
       low: shortest lifetime, in updates.
-      high: longest one.
+      high: longest lifetime, in updates.
     """
 
     tasks: TaskDistribution
@@ -45,10 +45,10 @@ class Lifetimes:
             raise ConfigError(f"lifetimes end at {self.high}, before they begin at {self.low}.")
 
     def sample(self, key: Key) -> TimedTask:
-        """Draws one task."""
+        """Samples one task."""
         key_task, key_lifetime = split_named(key, "task", "lifetime")
         exponent = jax.random.uniform(key_lifetime)
-        # Equal shares in the logarithm for every integer, the last one included.
+        # The range ends at high + 1, so that the last integer has its share in the logarithm.
         drawn = self.low * jnp.exp(exponent * math.log((self.high + 1) / self.low))
         lifetime = jnp.clip(jnp.floor(drawn).astype(jnp.int32), self.low, self.high)
         return TimedTask(self.tasks.sample(key_task), lifetime)

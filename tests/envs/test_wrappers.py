@@ -114,7 +114,7 @@ def test_observation_moments_are_those_of_all_the_data_seen(key, batched):
     raw_first, raw_step = run(raw, key, steps)
     seen = np.concatenate([np.asarray(raw_first, np.float64)[None], raw_step.obs])
     final = np.asarray(raw_step.info["final_obs"], np.float64)
-    moments = wrappers.observation_moments(step.state)
+    moments = step.state.moments
     for t in range(STEPS):
         data = seen[: t + 2].reshape(-1, 2)
         mean, std = data.mean(0), data.std(0)
@@ -162,8 +162,8 @@ def test_frozen_moments_do_not_move(key, batched):
     first, step = evaluate(initial, scalar)
     raw_first, raw_step = run(raw, key, steps)
     last = jax.tree.map(lambda x: x[-1], step.state)
-    jax.tree.map(np.testing.assert_array_equal, wrappers.observation_moments(last), initial)
-    jax.tree.map(np.testing.assert_array_equal, wrappers.reward_moments(last), scalar)
+    jax.tree.map(np.testing.assert_array_equal, last.inner.moments, initial)
+    jax.tree.map(np.testing.assert_array_equal, last.moments, scalar)
     for got, plain in ((first, raw_first), (step.obs, raw_step.obs)):
         expected = (np.asarray(plain, np.float64) - [1.0, -2.0]) / [2.0, 3.0]
         # A difference and a quotient, rounded, beside an epsilon of 1e-8 under the root.
@@ -190,24 +190,21 @@ def test_normalised_rewards_are_those_of_a_loop(key, batched, terminates):
             np.testing.assert_allclose(step.reward[t], expected, rtol=20 * ROUNDING, atol=1e-6)
         if (t + 1) % 4 == 0:
             running = np.zeros_like(running)
-    moments = wrappers.reward_moments(step.state)
+    moments = step.state.moments
     np.testing.assert_allclose(moments.mean[-1], np.mean(seen), atol=ROUNDING)
     np.testing.assert_allclose(moments.var[-1], np.var(seen), rtol=ROUNDING)
 
 
-def test_moments_are_found_in_any_nesting_and_continue(key):
+def test_moments_continue_from_those_of_another_run(key):
     env, steps = layout(batched=True)
     env = wrappers.normalize_reward(wrappers.normalize_observation(env), GAMMA)
     _, step = run(env, key, steps)
     state = jax.tree.map(lambda x: x[-1], step.state)
-    assert wrappers.observation_moments(state).count == BATCH * (STEPS + 1)
-    assert wrappers.reward_moments(state).count == BATCH * STEPS
-    onward = wrappers.normalize_observation(counter(), initial=wrappers.observation_moments(state))
-    _, state = onward.reset(key, onward.default_params)
-    assert wrappers.observation_moments(state).count == BATCH * (STEPS + 1) + 1
-    for find in (wrappers.observation_moments, wrappers.reward_moments):
-        with pytest.raises(ConfigError, match="No state of normalize"):
-            find({"count": 1})
+    assert state.inner.moments.count == BATCH * (STEPS + 1)
+    assert state.moments.count == BATCH * STEPS
+    resumed = wrappers.normalize_observation(counter(), initial=state.inner.moments)
+    _, state = resumed.reset(key, resumed.default_params)
+    assert state.moments.count == BATCH * (STEPS + 1) + 1
 
 
 def test_rescaled_actions_fill_the_box(key):

@@ -17,7 +17,7 @@ from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.inner.scores import PPOLog
 from metarl.networks.actor_critic import NetworkConfig
 from metarl.networks.heads import HeadsConfig
-from metarl.rules import library
+from metarl.rules import registry
 from metarl.rules.a2c import a2c
 from tests.learning import probes
 
@@ -34,7 +34,7 @@ SEEDS = 3  # on two devices: one of them has an agent to spare
 
 
 def _contenders(env, **rules):
-    drifts = {name: DriftEntry(library.by_name(rule)) for name, rule in rules.items()}
+    drifts = {name: DriftEntry(registry.by_name(rule)) for name, rule in rules.items()}
     return drift_contenders(env, drifts, CONFIG)
 
 
@@ -222,7 +222,7 @@ def test_lifetimes_of_several_lengths_share_one_program(measured):
     Twelve updates in a program for 24: PPO's learning rate is annealed over twelve.
     """
     env = envs.make("gymnax/Catch-bsuite")
-    drift = {"one": DriftEntry(library.by_name("ppo"))}
+    drift = {"one": DriftEntry(registry.by_name("ppo"))}
     steps = 2 * CONFIG.total_steps
     short = drift_contenders(env, drift, CONFIG, steps)["one"]
     long = drift_contenders(env, drift, replace(CONFIG, total_steps=steps), steps)["one"]

@@ -12,7 +12,7 @@ import pytest
 
 from metarl.core.keys import split_named
 from metarl.envs import registry
-from metarl.inner.replay import empty_replay, sampled, with_trajectories
+from metarl.inner.replay import add_trajectories, init_replay, sample_trajectories
 from metarl.inner.rule_agent import RuleAgent
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
@@ -48,20 +48,20 @@ def made(setting, rule):
     return agent, TimedTask(env.default_params, jnp.int32(10_000))
 
 
-def live(agent, task, setting, theta, key, iterations):
+def train(agent, task, setting, theta, key, iterations):
     """Each time two rollouts into the replay, one update on `batch` of it; returns and states."""
 
     def start(key):
         state = agent.init(key, theta, task)
         seen = jax.eval_shape(lambda: agent.collect(key, task, state, ROLLOUT)[1])
-        return state, empty_replay(seen, setting.capacity)
+        return state, init_replay(seen, setting.capacity)
 
     def iterate(carry, key):
         state, replay = carry
         key_act, key_sample = split_named(key, "act", "sample")
         state, trajectory = agent.collect(key_act, task, state, ROLLOUT)
-        replay = with_trajectories(replay, trajectory)
-        batch = sampled(key_sample, replay, setting.batch)
+        replay = add_trajectories(replay, trajectory)
+        batch = sample_trajectories(key_sample, replay, setting.batch)
         learnt, *_ = agent.learn(theta, task, state, batch)
         ready = replay.size >= setting.batch
         state = jax.tree.map(lambda a, b: jnp.where(ready, a, b), learnt, state)
@@ -85,12 +85,12 @@ def test_all_parts_together(key):
     theta = jax.tree.map(
         lambda x: np.full(x.shape, 0.1, np.float32), jax.eval_shape(rule.init, key)
     )
-    first, last, returns = live(agent, task, SMALL, theta, key, 4)
+    first, last, returns = train(agent, task, SMALL, theta, key, 4)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(last.params))
     assert np.all(np.abs(returns) <= 1)
     # The first of four iterations has two trajectories only, fewer than a batch.
     assert int(last.update) == 3
-    assert np.any(last.rule_state.life.hidden != 0)
+    assert np.any(last.rule_state.lifetime.hidden != 0)
     assert 0 < float(last.rule_state.moments.unseen) == pytest.approx(0.99**3, rel=1e-6)
     # Adam's first steps have the size of the learning rate; target parameters follow slowly.
     for start, now, target in zip(
@@ -114,7 +114,7 @@ def test_the_published_rule_learns_catch(key):
     rule = disco.load(path).rule
     agent, task = made(PUBLISHED, rule)
     theta = rule.init(key)
-    *_, returns = live(agent, task, PUBLISHED, theta, key, 1000)
+    *_, returns = train(agent, task, PUBLISHED, theta, key, 1000)
     # A random policy scores about -0.75.
     assert returns[:50].mean() < -0.5
     assert returns[-50:].mean() > 0.7

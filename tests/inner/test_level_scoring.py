@@ -36,7 +36,7 @@ def task_of(env, lifetime=1):
 
 
 def newborn(agent, task, logits=0.0, value=0.0):
-    """A life that has just begun, its policy a linear function of the observation, `V` constant."""
+    """The start of a lifetime, its policy a linear function of the observation, `V` constant."""
     state = agent.init(jax.random.key(7), (), task)
     params, critic = (jax.tree.map(jnp.zeros_like, x) for x in (state.agent.params, state.critic))
     kernel = params["logits_head"]["kernel"]
@@ -66,13 +66,13 @@ def regret():
 
 
 def test_regret_of_an_agent_that_never_learned(regret, key):
-    """An even coin earns 0, an antagonist after 60 updates (it learns this in 20) 1."""
-    # Four standard errors of the agent's return; an antagonist with 1% of errors loses 0.02.
+    """An even coin earns 0, a baseline agent after 60 updates (it learns this in 20) 1."""
+    # Four standard errors of the agent's return; a baseline agent with 1% of errors loses 0.02.
     assert abs(regret(key, 60, 0.0) - 1.0) < 4 * ERROR + 0.02
 
 
 def test_regret_of_an_agent_that_knows_everything(regret, key):
-    """It earns exactly 1, so regret is what the antagonist falls short: never positive."""
+    """It earns exactly 1, so regret is what the baseline agent falls short: never positive."""
     assert -0.02 <= regret(key, 60, CERTAIN) <= 0.0
 
 
@@ -81,7 +81,7 @@ def test_regret_of_an_agent_that_knows_it_all_wrong(regret, key):
 
 
 def test_the_antagonist_lives_as_long_as_the_task_says(regret, key):
-    """Where nobody has lived, an update or two do not make a difference of one half."""
+    """Without training, an update or two do not make a difference of one half."""
     lengths = (1, 10, 60)
     found = [regret(key, lifetime, 0.0) for lifetime in lengths]
     assert found[0] < 0.5 < found[2]
@@ -89,7 +89,7 @@ def test_the_antagonist_lives_as_long_as_the_task_says(regret, key):
 
 
 def test_optimal_regret(key):
-    """The optimum is told by the task; an even coin earns 0, who knows all earns exactly 1."""
+    """The optimum depends on the task; a uniform policy earns 0, an optimal one exactly 1."""
     env = probes.state_action_reward().env
     agent = agent_of(env)
     score = jax.jit(OptimalRegret(agent, lambda params: params["best"], STEPS).__call__)
@@ -125,7 +125,7 @@ def test_optimal_regret_on_a_level_with_an_oracle(key):
     ],
 )
 def test_a_constant_return_is_measured_exactly(make, steps, expected, key):
-    """In new episodes: those of the agent's life, here three steps old, do not count."""
+    """In new episodes: those of the agent's lifetime, here three steps old, do not count."""
     env = make().env
     agent, task = agent_of(env), task_of(env)
     state = newborn(agent, task).agent
@@ -133,7 +133,7 @@ def test_a_constant_return_is_measured_exactly(make, steps, expected, key):
     @jax.jit
     def measure(key, state):
         state, _ = agent.agent.collect(key, task, state, 3)
-        return level_scoring.tested_return(key, agent.agent, task, state, steps)
+        return level_scoring.evaluate_return(key, agent.agent, task, state, steps)
 
     assert measure(key, state) == expected
 

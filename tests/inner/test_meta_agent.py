@@ -156,14 +156,14 @@ def test_the_critic_learns_the_values(make, key):
     theta = learner.agent.rule.init(key)
 
     @jax.jit
-    def live(state):
+    def train(state):
         def step(state, key):
             state, log = learner.step(key, theta, task, state)
             return state, log.value_error
 
         return jax.lax.scan(step, state, jax.random.split(key, 100))
 
-    state, errors = live(learner.init(key, theta, task))
+    state, errors = train(learner.init(key, theta, task))
     values = learner.value(state.critic, jnp.asarray(probe.observations))
     np.testing.assert_allclose(values, probe.values, atol=0.1, rtol=0.1)
     assert np.mean(errors[-10:]) < 0.1 * np.mean(errors[:2])

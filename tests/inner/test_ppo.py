@@ -14,7 +14,7 @@ from metarl.inner.ppo import PPO, Batch
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.scores import MeanReturnLoss, PPOLog, mean_return
 from metarl.networks.actor_critic import NetworkConfig, initial_params
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 from metarl.tasks.environments import FixedTask, SampledTask
 from tests.learning import probes
 
@@ -150,7 +150,7 @@ def test_a_nan_reward_scores_nan():
 def test_rules_see_the_progress_of_the_lifetime():
     """The drift gets n/N: a rule that returns it shows it in the log."""
     probe = probes.constant_reward()
-    rule = Rule("clock", lambda key: (), lambda theta, r, a, n: jnp.broadcast_to(n, r.shape))
+    rule = Drift("clock", lambda key: (), lambda theta, r, a, n: jnp.broadcast_to(n, r.shape))
     learner = PPO(probe.env, SMALL, rule)
     unroll = Unroll(FixedTask(()), learner, SMALL.updates, MeanReturnLoss(1.0))
     _, logs, _ = jax.jit(lambda k: unroll.run(k, (), probe.env.default_params))(jax.random.key(0))

@@ -41,14 +41,14 @@ SMALL = PPOConfig(
 UPDATES, STEPS = 3, 12
 
 
-def live(learner, theta, key, task=None):
+def train(learner, theta, key, task=None):
     task = learner.env.default_params if task is None else task
     unroll = Unroll(FixedTask(task), learner, learner.config.updates, MeanReturnLoss(0.5))
     return jax.jit(lambda k: unroll.run(k, theta, task))(key)
 
 
 class Notes(NamedTuple):
-    """What an optimizer was told, `[STEPS, ...]`."""
+    """Arguments that an optimizer received, `[STEPS, ...]`."""
 
     number: jax.Array
     progress: jax.Array
@@ -59,7 +59,7 @@ class Notes(NamedTuple):
 
 
 def witness(params, wants_activity=True):
-    """An optimizer that changes nothing and writes down what it is told."""
+    """An optimizer that changes nothing and records its arguments."""
 
     def transformation(theta, info, num_steps):
         assert num_steps == STEPS
@@ -73,10 +73,10 @@ def witness(params, wants_activity=True):
         def update(updates, state, params=None, *, progress, epoch_progress, key, activity, value):
             if activity is None:
                 activity = {}
-            told = (progress, epoch_progress, jax.random.uniform(key), value, activity)
+            received = (progress, epoch_progress, jax.random.uniform(key), value, activity)
             n = state.number
-            written = jax.tree.map(lambda log, x: log.at[n].set(x), tuple(state[1:]), told)
-            return jax.tree.map(jnp.zeros_like, updates), Notes(n + 1, *written)
+            recorded = jax.tree.map(lambda log, x: log.at[n].set(x), tuple(state[1:]), received)
+            return jax.tree.map(jnp.zeros_like, updates), Notes(n + 1, *recorded)
 
         leaves = jax.tree.leaves(params)
         return optax.GradientTransformationExtraArgs(init, update)
@@ -93,13 +93,13 @@ def test_an_optimizer_is_told_where_it_stands(key):
     learner = replace(learner, inner_optimizer=witness(shapes))
     theta = learner.initial_theta(key)
     assert theta == PPOTheta((), ())
-    _, log, state = live(learner, theta, key)
+    _, log, state = train(learner, theta, key)
     notes = state.opt_state
     # Nothing moves, so the ratio is 1; every advantage is the same error of the value, positive.
     surrogate = np.sqrt(2 * log.value_loss)
     entropy_bonus = SMALL.entropy_coefficient * log.entropy
-    told = -surrogate + SMALL.value_coefficient * log.value_loss - entropy_bonus
-    np.testing.assert_allclose(notes.value.reshape(3, 4).mean(1), told, rtol=1e-5)
+    expected = -surrogate + SMALL.value_coefficient * log.value_loss - entropy_bonus
+    np.testing.assert_allclose(notes.value.reshape(3, 4).mean(1), expected, rtol=1e-5)
     assert int(notes.number) == STEPS == UPDATES * SMALL.epochs * SMALL.minibatches
     np.testing.assert_allclose(notes.progress, np.repeat([0, 0.5, 1], 4))
     np.testing.assert_allclose(notes.epoch_progress, np.tile([0, 0, 1, 1], 3))
@@ -113,8 +113,8 @@ def test_an_optimizer_is_told_where_it_stands(key):
         expected[f"params/{head}"] = np.abs(hidden @ p[head]["kernel"] + p[head]["bias"])
     assert notes.activity.keys() == expected.keys()
     for name, value in expected.items():
-        for told in np.asarray(notes.activity[name]):
-            np.testing.assert_allclose(told, value, rtol=1e-5, atol=1e-7, err_msg=name)
+        for received in np.asarray(notes.activity[name]):
+            np.testing.assert_allclose(received, value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 def test_activity_is_measured_only_for_who_wants_it(key):
@@ -122,7 +122,7 @@ def test_activity_is_measured_only_for_who_wants_it(key):
     shapes = jax.eval_shape(lambda k: learner.init(k, (), {}).params, key)
     learner = replace(learner, inner_optimizer=witness(shapes, wants_activity=False))
     state = jax.eval_shape(
-        lambda k: live(learner, learner.initial_theta(k), k)[2], jax.random.key(0)
+        lambda k: train(learner, learner.initial_theta(k), k)[2], jax.random.key(0)
     )
     assert state.opt_state.activity == {}
 
@@ -133,7 +133,7 @@ def test_adam_can_be_handed_in(key):
     own = PPO(env, SMALL, rules.ppo())
     steps = SMALL.updates * SMALL.epochs * SMALL.minibatches
     handed = replace(own, inner_optimizer=from_optax("adam", own.optimizer(steps)))
-    first, second = live(own, (), key), live(handed, PPOTheta((), ()), key)
+    first, second = train(own, (), key), train(handed, PPOTheta((), ()), key)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -149,7 +149,7 @@ def test_open_moves_every_parameter_and_stays_finite(open_learner, key):
     theta = open_learner.initial_theta(key)
     task = open_learner.env.default_params
     start = jax.jit(open_learner.init)(jax.random.split(key)[0], theta, task).params
-    loss, _, state = live(open_learner, theta, key)
+    loss, _, state = train(open_learner, theta, key)
     assert np.isfinite(loss)
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(start), jax.tree.leaves(state.params), strict=True
@@ -193,7 +193,7 @@ def test_a_drift_can_be_learned_with_a_fixed_optimizer(open_learner, key):
     theta = learner.initial_theta(key)
     assert set(theta.rule) == {"first", "last"}
     assert theta.optimizer == ()
-    jax.eval_shape(lambda k: live(learner, theta, k)[0], key)
+    jax.eval_shape(lambda k: train(learner, theta, k)[0], key)
 
 
 @pytest.mark.slow
@@ -202,5 +202,5 @@ def test_released_weights_learn_breakout(key):
     name = "gymnax/Breakout-MinAtar"
     config = replace(settings_for(name), total_steps=200_000)
     learner = PPO(envs.make(name), config, rules.ppo(), by_path(released("breakout")))
-    loss, _, _ = live(learner, learner.initial_theta(key), key)
+    loss, _, _ = train(learner, learner.initial_theta(key), key)
     assert -float(loss) > 1.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.inner.replay import empty_replay, sampled, with_trajectories
+from metarl.inner.replay import add_trajectories, init_replay, sample_trajectories
 
 T, B, CAPACITY = 3, 2, 5
 
@@ -19,8 +19,8 @@ def numbered(first):
 
 
 def filled(additions):
-    replay = empty_replay(jax.eval_shape(lambda: numbered(0)), CAPACITY)
-    add = jax.jit(with_trajectories)
+    replay = init_replay(jax.eval_shape(lambda: numbered(0)), CAPACITY)
+    add = jax.jit(add_trajectories)
     for i in range(additions):
         replay = add(replay, numbered(B * i))
     return replay
@@ -38,7 +38,7 @@ def test_keeps_the_latest(additions):
 
 
 def test_samples_whole_trajectories_of_what_is_there(key):
-    batch = sampled(key, filled(2), 1000)
+    batch = sample_trajectories(key, filled(2), 1000)
     assert batch["reward"].shape == (T, 1000)
     assert batch["obs"].shape == (T, 1000, 4)
     np.testing.assert_array_equal(batch["obs"][..., 2], batch["reward"])
@@ -51,14 +51,14 @@ def test_samples_whole_trajectories_of_what_is_there(key):
 
 def test_time_is_not_mixed_up(key):
     times = jnp.broadcast_to(jnp.arange(T)[:, None], (T, B))
-    replay = with_trajectories(empty_replay(times, CAPACITY), times)
+    replay = add_trajectories(init_replay(times, CAPACITY), times)
     np.testing.assert_array_equal(
-        sampled(key, replay, 3), np.broadcast_to(np.arange(T)[:, None], (T, 3))
+        sample_trajectories(key, replay, 3), np.broadcast_to(np.arange(T)[:, None], (T, 3))
     )
 
 
 def test_too_small_a_ring_is_refused():
     with pytest.raises(ConfigError, match="at least the 2"):
-        empty_replay(numbered(0), 1)
+        init_replay(numbered(0), 1)
     with pytest.raises(ConfigError):
-        empty_replay(numbered(0), 0)
+        init_replay(numbered(0), 0)

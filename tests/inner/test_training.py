@@ -27,7 +27,7 @@ from metarl.inner.training_meta_loss import (
 from metarl.optimizers.protocol import InnerOptimizer, from_optax
 from metarl.tasks import families
 from metarl.tasks.curricula import Uniform
-from metarl.tasks.families.quadratic import after_sgd
+from metarl.tasks.families.quadratic import sgd_iterate
 from metarl.tasks.family import TaskFamily
 from metarl.tasks.lifetimes import Lifetimes, TimedTask
 
@@ -53,7 +53,7 @@ def quadratic_task(quadratic):
     return TimedTask(jax.jit(quadratic.sample)(jax.random.key(3)), jnp.int32(STEPS))
 
 
-def life(learner, theta, task, loss=mean_loss):
+def unroll(learner, theta, task, loss=mean_loss):
     unroll = Unroll(Lifetimes(learner.family, STEPS, STEPS), learner, STEPS, loss)
     return jax.jit(lambda key: unroll.run(key, theta, task))(jax.random.key(0))
 
@@ -61,19 +61,19 @@ def life(learner, theta, task, loss=mean_loss):
 def test_steepest_descent_follows_the_closed_form(quadratic, quadratic_task):
     rate = 0.3 / float(quadratic_task.task.curvature.max())
     learner = Training(quadratic, from_optax("sgd", optax.sgd(rate)))
-    meta_loss, logs, state = life(learner, (), quadratic_task)
+    meta_loss, logs, state = unroll(learner, (), quadratic_task)
     start = learner.init(jax.random.split(jax.random.key(0))[0], (), quadratic_task).params["x"]
     assert int(state.step) == STEPS
     q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])
     for n in range(STEPS):
-        x = np.asarray(after_sgd(quadratic_task.task, start, rate, n), np.float64)
+        x = np.asarray(sgd_iterate(quadratic_task.task, start, rate, n), np.float64)
         gradient = q @ (h * (q.T @ (x - s)))
         np.testing.assert_allclose(logs.loss[n], 0.5 * (x - s) @ gradient, rtol=1e-4)
         np.testing.assert_allclose(logs.grad_norm[n], np.linalg.norm(gradient), rtol=1e-4)
         np.testing.assert_allclose(logs.update_norm[n], rate * np.linalg.norm(gradient), rtol=1e-4)
-    last = after_sgd(quadratic_task.task, start, rate, STEPS)
+    last = sgd_iterate(quadratic_task.task, start, rate, STEPS)
     np.testing.assert_allclose(state.params["x"], last, rtol=1e-4, atol=1e-5)
-    normalised = [float(quadratic.normalise(loss, quadratic_task.task)) for loss in logs.loss]
+    normalised = [float(quadratic.normalize(loss, quadratic_task.task)) for loss in logs.loss]
     np.testing.assert_allclose(logs.meta_loss, normalised, rtol=1e-6)
     np.testing.assert_allclose(meta_loss, np.mean(normalised), rtol=1e-6)
     assert float(last_loss(logs)) == pytest.approx(normalised[-1])
@@ -102,7 +102,7 @@ def test_adam_is_a_plain_optax_loop():
         state, log = step(key, (), task, state)
         params, opt_state, loss = plain(params, opt_state, key)
         assert float(log.loss) == pytest.approx(float(loss), rel=1e-6)
-        np.testing.assert_allclose(log.meta_loss, family.normalise(loss, task.task), rtol=1e-5)
+        np.testing.assert_allclose(log.meta_loss, family.normalize(loss, task.task), rtol=1e-5)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -117,9 +117,9 @@ def test_an_optimizer_is_told_where_it_stands():
 
         def update(updates, state, params=None, *, progress, epoch_progress, key, activity, value):
             assert activity is None
-            told = (progress, epoch_progress, value, jax.random.uniform(key), num_steps)
-            told = (*told, info[1].multiplier, info[3].multiplier)
-            return jax.tree.map(jnp.zeros_like, updates), (told, state[1] + 1)
+            received = (progress, epoch_progress, value, jax.random.uniform(key), num_steps)
+            received = (*received, info[1].multiplier, info[3].multiplier)
+            return jax.tree.map(jnp.zeros_like, updates), (received, state[1] + 1)
 
         return optax.GradientTransformationExtraArgs(
             lambda params: ((0.0, 0.0, 0.0, 0.0, jnp.int32(0), 0.0, 0.0), 0), update
@@ -161,9 +161,9 @@ def test_scores_after_every_update():
         after, log = fresh.step(key, (), task, state)
         key_score = named(key, "score")
         batches = [family.loss(after.params, k, task.task) for k in jax.random.split(key_score, 2)]
-        told = family.evaluate(after.params, key_score, task.task)["loss"]
+        expected = family.evaluate(after.params, key_score, task.task)["loss"]
         _, other = held_out.step(key, (), task, state)
-        return log, other, jnp.mean(jnp.stack(batches)), told
+        return log, other, jnp.mean(jnp.stack(batches)), expected
 
     log, other, on_fresh, on_held_out = one(key)
     chance = np.log(10)
@@ -178,7 +178,7 @@ def test_scores_after_every_update():
 def test_training_that_diverged_has_no_meta_loss(quadratic, quadratic_task, reduce):
     """Not even the least loss, though losses were finite before; meta-losses are NaN too."""
     learner = Training(quadratic, from_optax("sgd", optax.sgd(1e15)))
-    meta_loss, logs, state = life(learner, (), quadratic_task, reduce)
+    meta_loss, logs, state = unroll(learner, (), quadratic_task, reduce)
     assert np.isfinite(logs.loss[0])
     assert not np.isfinite(logs.loss[-1])
     assert np.isnan(meta_loss)
@@ -190,7 +190,7 @@ def test_training_that_diverged_has_no_meta_loss(quadratic, quadratic_task, redu
 
 def test_meta_losses_of_a_window(quadratic, quadratic_task):
     learner = Training(quadratic, from_optax("sgd", optax.sgd(0.01)))
-    _, logs, state = life(learner, (), quadratic_task)
+    _, logs, state = unroll(learner, (), quadratic_task)
     key = jax.random.key(0)
     part = training_truncation(learner, STEPS)
     assert (part.learner, part.length) == (learner, STEPS)
@@ -203,7 +203,7 @@ def test_meta_losses_of_a_window(quadratic, quadratic_task):
     x = np.asarray(state.params["x"], np.float64) - quadratic_task.task.optimum
     along = np.asarray(quadratic_task.task.rotation, np.float64).T @ x
     exact = 0.5 * np.sum(quadratic_task.task.curvature * along**2)
-    normalised = quadratic.normalise(jnp.float32(exact), quadratic_task.task)
+    normalised = quadratic.normalize(jnp.float32(exact), quadratic_task.task)
     assert float(ended) == pytest.approx(float(normalised), rel=1e-5)
 
 
@@ -211,7 +211,7 @@ def test_final_meta_loss_is_zero_before_the_last_window(quadratic, quadratic_tas
     """The sum over the parts is the closed form's loss before the last update."""
     rate = 0.3 / float(quadratic_task.task.curvature.max())
     learner = Training(quadratic, from_optax("sgd", optax.sgd(rate)))
-    _, logs, state = life(learner, (), quadratic_task)
+    _, logs, state = unroll(learner, (), quadratic_task)
     meta_loss, key, half = final_meta_loss(), jax.random.key(0), STEPS // 2
     early = jax.tree.map(lambda x: x[:half], logs)
     before, _, _ = meta_loss(key, (), quadratic_task, state._replace(step=jnp.int32(half)), early)
@@ -221,10 +221,10 @@ def test_final_meta_loss_is_zero_before_the_last_window(quadratic, quadratic_tas
     assert after is state
     start = learner.init(jax.random.split(jax.random.key(0))[0], (), quadratic_task).params["x"]
     q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])
-    x = np.asarray(after_sgd(quadratic_task.task, start, rate, STEPS - 1), np.float64)
+    x = np.asarray(sgd_iterate(quadratic_task.task, start, rate, STEPS - 1), np.float64)
     exact = jnp.float32(0.5 * np.sum(h * (q.T @ (x - s)) ** 2))
     assert float(end) == pytest.approx(
-        float(quadratic.normalise(exact, quadratic_task.task)), rel=1e-4
+        float(quadratic.normalize(exact, quadratic_task.task)), rel=1e-4
     )
     assert float(seen["loss"]) == pytest.approx(float(jnp.mean(late.loss)))
     scored, _, _ = final_meta_loss(held_out_loss(quadratic))(key, (), quadratic_task, state, late)

@@ -18,7 +18,8 @@ from metarl.problems.algorithms import default_settings
 from metarl.problems.drift.agents import DriftAlgorithm
 from metarl.problems.optimizer.agents import OptimizerAlgorithm
 from metarl.problems.update_rule.agents import BaselineAlgorithm, DiscoAlgorithm, RuleAlgorithm
-from metarl.rules import LearnedDriftConfig, disco, library, lpg_library, ppo
+from metarl.rules import LearnedDriftConfig, disco, lpg_registry, ppo
+from metarl.rules import registry as drift_registry
 from metarl.rules.disco.theta import from_published, published_shapes
 from metarl.rules.lpg_network import LPGConfig, init_theta
 from metarl.run.tuning import with_rate
@@ -37,7 +38,9 @@ def catch():
 @pytest.fixture(scope="module")
 def drift(tmp_path_factory):
     theta = {name: np.full(shape, 0.5, np.float32) for name, shape in DRIFT.shapes.items()}
-    return library.save(tmp_path_factory.mktemp("drift") / "mine.safetensors", theta, DRIFT, CARD)
+    return drift_registry.save(
+        tmp_path_factory.mktemp("drift") / "mine.safetensors", theta, DRIFT, CARD
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def lpg(tmp_path_factory):
     """Path and weights."""
     theta = init_theta(LPG, jax.random.key(5))
     path = tmp_path_factory.mktemp("lpg") / "mine.safetensors"
-    return lpg_library.save(path, theta, LPG, CARD), theta
+    return lpg_registry.save(path, theta, LPG, CARD), theta
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,8 @@ def released_disco(tmp_path_factory):
     return path, from_published(config, arrays)
 
 
-@pytest.mark.parametrize("name", library.WRITTEN_DOWN)
-def test_drifts_that_were_written_down(name):
+@pytest.mark.parametrize("name", drift_registry.HANDCRAFTED)
+def test_handcrafted_drifts(name):
     found = by_name(name)
     assert isinstance(found, DriftAlgorithm)
     assert found.entry.rule.name == name
@@ -81,7 +84,7 @@ def test_a_hand_made_rule():
 
 
 def test_a_learned_drift_by_its_path_and_by_its_name(drift, monkeypatch):
-    monkeypatch.setattr(library, "_shipped_paths", lambda: {"lpo_mine": drift})
+    monkeypatch.setattr(drift_registry, "_pretrained_paths", lambda: {"lpo_mine": drift})
     assert "lpo_mine" in algorithms.names()
     # The path may be that of the card.
     for name in (str(drift), str(drift.with_suffix(".json")), "lpo_mine"):
@@ -92,7 +95,7 @@ def test_a_learned_drift_by_its_path_and_by_its_name(drift, monkeypatch):
 
 
 def test_every_name_is_found():
-    shipped = {*library.shipped(), *lpg_library.shipped(), *optimizers.names()}
+    shipped = {*drift_registry.pretrained(), *lpg_registry.pretrained(), *optimizers.names()}
     assert {"ppo", "dpo", "mdpo", "none", "a2c"} | shipped == set(algorithms.names())
     for name in algorithms.names():
         by_name(name)
@@ -223,8 +226,8 @@ def test_drifts_with_equal_settings_share_a_program_and_nobody_else_does(everyon
     ratio, advantage = jnp.array([0.4, 1.9]), jnp.array([-1.0, 2.0])
     for name in shared[0]:
         agent, entry = made[name], found[name].entry
-        drift = agent.learner.rule.drift(agent.theta, ratio, advantage, jnp.float32(0))
-        expected = entry.rule.drift(entry.theta, ratio, advantage, jnp.float32(0))
+        drift = agent.learner.drift.apply(agent.theta, ratio, advantage, jnp.float32(0))
+        expected = entry.rule.apply(entry.theta, ratio, advantage, jnp.float32(0))
         # The same formula within a branch of another program.
         np.testing.assert_allclose(drift, expected, rtol=1e-6)
 
@@ -259,6 +262,6 @@ def test_the_optimizer_goes_with_the_clip_of_ppo(everyone):
     """OPEN was made for PPO's objective: its agents have the drift of PPO."""
     _, _, made = everyone
     ratio, advantage = jnp.array([0.4, 1.9]), jnp.array([-1.0, 2.0])
-    drift = made["open"].learner.rule.drift((), ratio, advantage, jnp.float32(0))
-    np.testing.assert_array_equal(drift, ppo().drift((), ratio, advantage, jnp.float32(0)))
+    drift = made["open"].learner.drift.apply((), ratio, advantage, jnp.float32(0))
+    np.testing.assert_array_equal(drift, ppo().apply((), ratio, advantage, jnp.float32(0)))
     assert np.all(drift > 0)

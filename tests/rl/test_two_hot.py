@@ -1,4 +1,4 @@
-"""Two-hot distributions against their defining properties and hand-made cases."""
+"""Two-hot distributions against their defining properties and handcrafted cases."""
 
 import jax
 import jax.numpy as jnp

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.rl.returns import Advantages
+from metarl.rl.advantages import Advantages
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.a2c import A2CConfig, a2c
-from metarl.rules.update_rule import Clock
+from metarl.rules.update_rule import LifetimeProgress
 
 T, B, A, D = 6, 2, 3, 4
 EPS = np.finfo(np.float32).eps
-CLOCK = Clock(jnp.float32(1), jnp.float32(4))
+CLOCK = LifetimeProgress(jnp.float32(1), jnp.float32(4))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def experience():
         obs=jnp.asarray(rng.normal(size=(T, B, D)), jnp.float32),
         next_obs=jnp.asarray(rng.normal(size=(T, B, D)), jnp.float32),
         action=jnp.asarray(rng.integers(0, A, (T, B))),
-        policy=(),
+        behaviour_params=(),
         reward=jnp.asarray(rng.normal(size=(T, B)), jnp.float32),
         terminated=jnp.asarray(terminated),
         done=jnp.asarray(done),
@@ -162,7 +162,7 @@ def test_an_agent_gets_a_policy_and_a_value():
     rule = a2c()
     assert rule.name == "a2c"
     assert rule.outputs(A) == {"logits": (A,), "value": ()}
-    assert rule.init(jax.random.key(0)) == rule.start((), {}) == ()
+    assert rule.init(jax.random.key(0)) == rule.init_state((), {}) == ()
 
 
 @pytest.mark.parametrize(

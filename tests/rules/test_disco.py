@@ -12,9 +12,9 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.rules import disco
-from metarl.rules.disco.theta import published_shapes, to_published
+from metarl.rules.disco.theta import from_published, published_shapes
 from metarl.rules.disco.views import view
-from metarl.rules.update_rule import Clock
+from metarl.rules.update_rule import LifetimeProgress
 from tests.quick_compilation import quick_jit
 
 from . import disco_numpy
@@ -31,7 +31,7 @@ CONFIG = disco.DiscoConfig(
     policy_channels=4,
 )
 STEPS, BATCH, ACTIONS = 6, 2, 3
-CLOCK = Clock(jnp.float32(0), jnp.float32(1))
+CLOCK = LifetimeProgress(jnp.float32(0), jnp.float32(1))
 
 
 def random_theta(config, seed, scale=1.0):
@@ -53,14 +53,21 @@ def compiled(config):
     return quick_jit(run)
 
 
+def to_published(config, theta):
+    """The inverse of `from_published`: its transpose, since it only renames and reshapes."""
+    shapes = {k: jax.ShapeDtypeStruct(s, np.float32) for k, s in published_shapes(config).items()}
+    (arrays,) = jax.linear_transpose(lambda x: from_published(config, x), shapes)(theta)
+    return arrays
+
+
 def check_against_numpy(config, theta, tolerance, steps=STEPS, batch=BATCH):
-    """Two updates with the same parameters: the second sees what the first left."""
+    """Two updates with the same parameters: the second starts from the state of the first."""
     arrays = {k: np.asarray(x, np.float64) for k, x in to_published(config, theta).items()}
     rows = 2 * steps * batch
     params, target = table(config, ACTIONS, rows, 1), table(config, ACTIONS, rows, 2)
-    state = disco.disco(config).start(theta, target)
-    life = config.lifetime_width
-    memory = (np.zeros(life), np.zeros(life), 0.0, 0.0, 1.0)
+    state = disco.disco(config).init_state(theta, target)
+    width = config.lifetime_width
+    memory = (np.zeros(width), np.zeros(width), 0.0, 0.0, 1.0)
     for seed in (3, 4):
         trajectory = rollout(steps, batch, ACTIONS, seed)
         targets, state, _, loss = compiled(config)(theta, state, params, trajectory)
@@ -73,8 +80,8 @@ def check_against_numpy(config, theta, tolerance, steps=STEPS, batch=BATCH):
         close(targets.next_policy, rolled["next_outputs"]["logits"])
         close(targets.q, values["target"])
         close(loss, disco_numpy.loss(rolled, meta, values, config.max_value))
-        close(state.life.hidden, memory[0])
-        close(state.life.cell, memory[1])
+        close(state.lifetime.hidden, memory[0])
+        close(state.lifetime.cell, memory[1])
         close(np.array(state.moments), memory[2:])
         target = {k: 0.9 * target[k] + 0.1 * params[k] for k in params}
         jax.tree.map(close, state.target_params, target)
@@ -110,10 +117,10 @@ def _compare(theta, wrong):
     params, trajectory = _one_rollout()
     runs = []
     for each in (theta, wrong):
-        state = disco.disco(CONFIG).start(each, params)
-        state = state._replace(life=jax.tree.map(lambda x: x + 0.5, state.life))
+        state = disco.disco(CONFIG).init_state(each, params)
+        state = state._replace(lifetime=jax.tree.map(lambda x: x + 0.5, state.lifetime))
         targets, state, *_ = compiled(CONFIG)(each, state, params, trajectory)
-        runs.append((targets.meta, state.life))
+        runs.append((targets.meta, state.lifetime))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *runs)
 
 
@@ -126,11 +133,12 @@ def test_actions_have_no_order():
         permuted[name] = params[name][:, order]
     permuted["aux_pi"] = permuted["aux_pi"][..., order]
     renamed = trajectory._replace(
-        action=jnp.argsort(order)[trajectory.action], policy=(trajectory.policy[0][..., order],)
+        action=jnp.argsort(order)[trajectory.action],
+        behaviour_params=(trajectory.behaviour_params[0][..., order],),
     )
-    state = disco.disco(CONFIG).start(theta, params)
+    state = disco.disco(CONFIG).init_state(theta, params)
     first, _, _, loss = compiled(CONFIG)(theta, state, params, trajectory)
-    state = disco.disco(CONFIG).start(theta, permuted)
+    state = disco.disco(CONFIG).init_state(theta, permuted)
     second, _, _, same_loss = compiled(CONFIG)(theta, state, permuted, renamed)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
     close(second.meta.policy, first.meta.policy[..., order])
@@ -160,7 +168,7 @@ def test_final_observations_matter_where_an_episode_is_truncated_only(ending):
     trajectory = trajectory._replace(next_obs=trajectory.next_obs.at[-1, 1].set(0))
     results = []
     for outputs in (params, changed):
-        state = disco.disco(CONFIG).start(theta, params)
+        state = disco.disco(CONFIG).init_state(theta, params)
         targets, *_ = compiled(CONFIG)(theta, state, outputs, trajectory)
         results.append(np.asarray(targets.meta.policy))
     same = np.array_equal(*results)
@@ -170,11 +178,11 @@ def test_final_observations_matter_where_an_episode_is_truncated_only(ending):
 def outcome(config, theta, params, target_params, trajectory):
     """The loss of an update and the memory it leaves, as a function of what makes the targets."""
     rule = disco.disco(config)
-    state = rule.start(theta, target_params)
-    state = state._replace(life=jax.tree.map(lambda x: x + 0.5, state.life))
+    state = rule.init_state(theta, target_params)
+    state = state._replace(lifetime=jax.tree.map(lambda x: x + 0.5, state.lifetime))
     targets, state, _ = rule.targets(theta, state, params, look_up, trajectory, CLOCK)
     loss = rule.loss(look_up(target_params, trajectory.obs), trajectory, targets)
-    return loss + jnp.sum(state.life.hidden)
+    return loss + jnp.sum(state.lifetime.hidden)
 
 
 @pytest.mark.slow
@@ -224,9 +232,9 @@ def test_inputs_have_no_gradient_unless_asked():
     def made(params):
         rule = disco.disco(CONFIG)
         targets, state, _ = rule.targets(
-            theta, rule.start(theta, params), params, look_up, trajectory, CLOCK
+            theta, rule.init_state(theta, params), params, look_up, trajectory, CLOCK
         )
-        leaves = (targets, state.life, state.moments)
+        leaves = (targets, state.lifetime, state.moments)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(leaves))
 
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(made))(params)))
@@ -258,7 +266,7 @@ def test_action_values_are_learnt_whatever_theta():
         )
         return (jax.tree.map(lambda p, g: p - 20.0 * g, params, gradient), state), targets.q
 
-    start = (jax.tree.map(jnp.asarray, params), rule.start(theta, params))
+    start = (jax.tree.map(jnp.asarray, params), rule.init_state(theta, params))
     (params, _), q_targets = quick_jit(lambda s: jax.lax.scan(update, s, length=400))(start)
     np.testing.assert_allclose(q_targets[-1, 0], rewards[np.asarray(action)[0]], rtol=1e-6)
     q = disco_numpy.scalar(np.asarray(params["q"][0], np.float64), CONFIG.max_value)

@@ -17,13 +17,13 @@ from metarl.rules import (
     none,
     ppo,
     ppo_clip_drift,
-    shipped,
+    pretrained,
 )
-from metarl.rules.bank import BankTheta, bank
+from metarl.rules.switch import SwitchTheta, switch
 
 from .properties import grid, overflows, values_and_slopes, violations
 
-WRITTEN_DOWN = {
+HANDCRAFTED = {
     "none": no_drift,
     "ppo": ppo_clip_drift,
     "dpo": dpo_drift,
@@ -34,12 +34,12 @@ ROUNDING = 8 * np.finfo(np.float32).eps
 
 
 def drift_of(rule, progress=0.5):
-    return lambda r, a: rule.drift(rule.init(jax.random.key(0)), r, a, jnp.float32(progress))
+    return lambda r, a: rule.apply(rule.init(jax.random.key(0)), r, a, jnp.float32(progress))
 
 
-@pytest.mark.parametrize("name", WRITTEN_DOWN)
+@pytest.mark.parametrize("name", HANDCRAFTED)
 def test_the_drift_conditions_hold(name):
-    assert violations(WRITTEN_DOWN[name]) == []
+    assert violations(HANDCRAFTED[name]) == []
 
 
 @pytest.mark.parametrize(
@@ -68,46 +68,46 @@ def _thetas(config, scales=(0.0, 1e-6, 1e-2, 1.0, 30.0, 1e5)):
 
 def _learned(progress=1.0, **form):
     config = LearnedDriftConfig(hidden=8, **form)
-    drift = learned_drift(config).drift
+    drift = learned_drift(config).apply
     return lambda theta, r, a: drift(theta, r, a, progress), _thetas(config)
 
 
-def _shipped(name):
-    rule = load(name).rule
+def _pretrained(name):
+    rule = load(name).drift
     thetas = jax.tree.map(lambda x: x[None], rule.init(None))
-    return lambda theta, r, a: rule.drift(theta, r, a, 0.5), thetas
+    return lambda theta, r, a: rule.apply(theta, r, a, 0.5), thetas
 
 
-def _bank():
+def _switch():
     """Every branch: where `which` is vmapped, those not chosen have gradients of zero."""
     config = LearnedDriftConfig(hidden=8)
-    rule = bank((mdpo(), dpo(), learned_drift(config)))
+    rule = switch((mdpo(), dpo(), learned_drift(config)))
 
     def drift(theta, r, a):
         which, learned = theta
-        return rule.drift(BankTheta(jnp.int32(which), ((), (), learned)), r, a, 1.0)
+        return rule.apply(SwitchTheta(jnp.int32(which), ((), (), learned)), r, a, 1.0)
 
     return drift, (jnp.arange(3.0), jax.tree.map(lambda x: x[2:5], _thetas(config)))
 
 
 EXTREMES = {
-    "mdpo at the end": lambda: (lambda _, r, a: mdpo().drift((), r, a, 1.0),),
+    "mdpo at the end": lambda: (lambda _, r, a: mdpo().apply((), r, a, 1.0),),
     "learned": _learned,
     "learned ppo_init": lambda: _learned(ppo_init=True),
     "learned temporal": lambda: _learned(temporal=True),
     "learned temporal ppo_init": lambda: _learned(0.3, temporal=True, ppo_init=True),
-    "bank": _bank,
+    "switch": _switch,
 }
 # DPO's slope is A / r where A < 0: beyond this it is no float32 at ratios down to 1e-30.
-LARGEST_ADVANTAGES = {"dpo": 1e8, "bank": 1e8}
+LARGEST_ADVANTAGES = {"dpo": 1e8, "switch": 1e8}
 
 
-@pytest.mark.parametrize("name", [*WRITTEN_DOWN, *EXTREMES, *shipped()])
+@pytest.mark.parametrize("name", [*HANDCRAFTED, *EXTREMES, *pretrained()])
 def test_finite_wherever_ppo_is(name):
-    if name in WRITTEN_DOWN:
-        case = (lambda _, r, a: WRITTEN_DOWN[name](r, a),)
+    if name in HANDCRAFTED:
+        case = (lambda _, r, a: HANDCRAFTED[name](r, a),)
     else:
-        case = EXTREMES[name]() if name in EXTREMES else _shipped(name)
+        case = EXTREMES[name]() if name in EXTREMES else _pretrained(name)
     limits = {"largest_advantage": LARGEST_ADVANTAGES[name]} if name in LARGEST_ADVANTAGES else {}
     assert overflows(*case, **limits) == []
 

@@ -150,8 +150,8 @@ def test_a_zero_network_is_no_drift_or_ppo_up_to_the_margin(key):
     start = plain.init(key)
     assert np.all(start["last"] == 0)
     assert np.any(start["first"] != 0)
-    np.testing.assert_array_equal(plain.drift(start, ratio, advantage, 0.0), 0.0)
-    drift = corrected.drift(corrected.init(key), ratio, advantage, 0.0)
+    np.testing.assert_array_equal(plain.apply(start, ratio, advantage, 0.0), 0.0)
+    drift = corrected.apply(corrected.init(key), ratio, advantage, 0.0)
     gap = ppo_clip_drift(ratio, advantage) - drift
     # The subtraction of the margin is rounded to the size of the drift.
     slack = np.finfo(np.float32).eps * np.asarray(ppo_clip_drift(ratio, advantage))

@@ -10,9 +10,9 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.rl.trajectory import Trajectory
-from metarl.rules.lpg import LPGTargets, clock_inputs, lpg
+from metarl.rules.lpg import LPGTargets, lifetime_features, lpg
 from metarl.rules.lpg_network import LPGConfig, LPGInputs, init_theta
-from metarl.rules.update_rule import Clock
+from metarl.rules.update_rule import LifetimeProgress
 
 T, B, A, M, W = 6, 2, 3, 4, 5
 
@@ -64,7 +64,7 @@ def in_numpy(core, theta, inputs):
                 h[b], c[b] = 0, 0
             following = 0.0 if x.terminated[t, b] else embed(x.next_prediction[t, b])
             row = [x.reward[t, b], x.done[t, b], x.probability[t, b], embed(x.prediction[t, b])]
-            row = np.array([*row, following, *x.clock])
+            row = np.array([*row, following, *x.progress])
             if core == "gru":
                 h[b] = gru_step(p["core"], h[b], row)
             else:
@@ -75,7 +75,7 @@ def in_numpy(core, theta, inputs):
     return pi_hat, y_hat
 
 
-def random_inputs(seed=0, clock=0):
+def random_inputs(seed=0, progress=0):
     rng = np.random.default_rng(seed)
     done = rng.random((T, B)) < 0.4
     return LPGInputs(
@@ -85,7 +85,7 @@ def random_inputs(seed=0, clock=0):
         probability=jnp.asarray(rng.random((T, B)), jnp.float32),
         prediction=jnp.asarray(softmax(rng.normal(size=(T, B, M))), jnp.float32),
         next_prediction=jnp.asarray(softmax(rng.normal(size=(T, B, M))), jnp.float32),
-        clock=jnp.asarray(rng.random(clock), jnp.float32),
+        progress=jnp.asarray(rng.random(progress), jnp.float32),
     )
 
 
@@ -95,7 +95,7 @@ def test_the_network_against_numpy(key, core, clock):
     cfg = config(core, clock=clock)
     # Biases start at zero: moved, so that each of them counts.
     theta = jax.tree.map(lambda x: x + 0.1, init_theta(cfg, key))
-    inputs = random_inputs(clock=cfg.clock_inputs)
+    inputs = random_inputs(progress=cfg.num_lifetime_features)
     found = cfg.network.apply({"params": theta}, inputs)
     for x, y in zip(found, in_numpy(core, theta, inputs), strict=True):
         # T steps of sums over fewer than 16 terms of order one.
@@ -128,7 +128,7 @@ def rollout(seed=0):
         obs=jnp.asarray(rng.normal(size=(T, B, 2)), jnp.float32),
         next_obs=jnp.asarray(rng.normal(size=(T, B, 2)), jnp.float32),
         action=jnp.asarray(rng.integers(0, A, (T, B))),
-        policy=(),
+        behaviour_params=(),
         reward=jnp.asarray(rng.normal(size=(T, B)), jnp.float32),
         terminated=done,
         done=done,
@@ -180,21 +180,21 @@ def test_the_agents_own_gradient_does_not_cross_the_rule(key):
     rule = lpg(config())
     theta = rule.init(key)
     trajectory = rollout()
-    clock = Clock(jnp.float32(1), jnp.float32(4))
+    progress = LifetimeProgress(jnp.float32(1), jnp.float32(4))
     params = {"logits": jnp.ones((2, A)), "prediction": jnp.ones((2, M))}
 
     def apply(params, obs):
         return {name: obs @ matrix for name, matrix in params.items()}
 
     def targets(params):
-        return rule.targets(theta, (), params, apply, trajectory, clock)[0].policy.sum()
+        return rule.targets(theta, (), params, apply, trajectory, progress)[0].policy.sum()
 
     gradient = jax.grad(targets)(params)
     assert all(np.all(x == 0) for x in jax.tree.leaves(gradient))
     open_rule = lpg(config(input_gradient=True))
 
     def open_targets(params):
-        return open_rule.targets(theta, (), params, apply, trajectory, clock)[0].policy.sum()
+        return open_rule.targets(theta, (), params, apply, trajectory, progress)[0].policy.sum()
 
     assert any(np.any(x != 0) for x in jax.tree.leaves(jax.grad(open_targets)(params)))
 
@@ -204,7 +204,7 @@ def test_the_agents_own_gradient_does_not_cross_the_rule(key):
     [("none", []), ("relative", [0.3]), ("log", [np.log(50)]), ("both", [0.3, np.log(50)])],
 )
 def test_the_clock(kind, expected):
-    found = clock_inputs(kind, Clock(jnp.float32(15), jnp.float32(50)))
+    found = lifetime_features(kind, LifetimeProgress(jnp.float32(15), jnp.float32(50)))
     # One rounded operation each.
     np.testing.assert_allclose(found, expected, rtol=2 * np.finfo(np.float32).eps)
 

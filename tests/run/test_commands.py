@@ -13,7 +13,7 @@ from metarl import envs
 from metarl.core.mesh import Layout
 from metarl.evaluation.results import EnvironmentResult, load_results
 from metarl.io.runs import RunDirectory
-from metarl.rules import library
+from metarl.rules import registry
 from metarl.run import cli, commands, experiments, overrides, parser
 
 from .tiny import BANDIT, CATCH, TINY, arguments, evolve_in, last_state, new_run
@@ -41,9 +41,9 @@ def test_list_names_everything(capsys):
     shown = capsys.readouterr().out
     for name in experiments.names():
         assert all(preset in shown for preset in experiments.load(name).presets)
-    for name in (*experiments.names(), *envs.registered(), *library.WRITTEN_DOWN):
+    for name in (*experiments.names(), *envs.registered(), *registry.HANDCRAFTED):
         assert name in shown.split() or f"{name}," in shown.split()
-    assert all(name in shown for name in library.shipped())
+    assert all(name in shown for name in registry.pretrained())
     assert "metarl claims list" in shown
 
 
@@ -271,7 +271,7 @@ def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
     ]
     assert [result.env for result in load_results(file)] == [CATCH, BANDIT]
     contenders, seeds, layout, key = asked[CATCH]
-    weights = library.load(artifact).theta
+    weights = registry.load(artifact).theta
     which, thetas = contenders[artifact].theta
     for name, array in thetas[which].items():
         np.testing.assert_array_equal(array, weights[name])
@@ -309,7 +309,7 @@ def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
         CATCH: False,
         BANDIT: False,
     }
-    loaded = library.load(out / "artifacts" / "lpo-catch-simplebandit.safetensors")
+    loaded = registry.load(out / "artifacts" / "lpo-catch-simplebandit.safetensors")
     assert np.any(loaded.theta["last"] != 0)
     page = (out / "report.html").read_text()
     assert "--outer.strategy SNES" in page

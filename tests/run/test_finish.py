@@ -10,7 +10,7 @@ import pytest
 
 from metarl.evaluation.results import EnvironmentResult, load_results
 from metarl.io.runs import RunDirectory
-from metarl.rules import library
+from metarl.rules import registry
 from metarl.run import experiments, finish
 
 from .tiny import BANDIT, CATCH, TINY, build_once, evolve_in, new_run
@@ -53,7 +53,7 @@ def test_a_rule_without_any_finite_score_is_saved_and_reported(tmp_path):
     nan = [float("nan")] * 3
     results = [_result(CATCH, {"learned": nan, "start": nan, "ppo": nan})]
     path = finish.save_rule(run, build_once(TINY), theta, results)
-    card = library.load(path).card
+    card = registry.load(path).card
     assert card["scores"][CATCH]["interquartile_mean"] == {
         "learned": None,
         "start": None,
@@ -65,7 +65,7 @@ def test_a_rule_without_any_finite_score_is_saved_and_reported(tmp_path):
 
 def test_the_artifact_is_the_theta_with_a_card(finished):
     run = RunDirectory.open(finished)
-    loaded = library.load(finished / "artifacts" / "lpo-catch.safetensors")
+    loaded = registry.load(finished / "artifacts" / "lpo-catch.safetensors")
     assert loaded.config == TINY.rule
     card = loaded.card
     assert card["config"] == run.config

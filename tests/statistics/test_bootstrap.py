@@ -11,7 +11,6 @@ from metarl.evaluation.statistics import (
     difference_interval,
     interquartile_mean,
     interval,
-    probability_of_improvement,
     stratified_bootstrap,
 )
 
@@ -112,33 +111,6 @@ def test_verdicts():
     assert Interval(-1, -2, -0.1).verdict == "worse"
     assert Interval(1, -0.1, 2).verdict == "undecided"
     assert Interval(1, 0.0, 2).verdict == "undecided"
-
-
-def test_probability_of_improvement_is_mann_whitneys_u():
-    rng = np.random.default_rng(6)
-    a, b = rng.integers(0, 9, 12).astype(float), rng.integers(0, 9, 10).astype(float)
-    u = stats.mannwhitneyu(a, b).statistic
-    # A float64 sum of 120 halves, exact, and a quotient.
-    assert probability_of_improvement(a, b).value == pytest.approx(u / (12 * 10), rel=1e-12)
-
-
-def test_probability_of_improvement_averages_tasks():
-    a, b = [[2.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]]
-    assert probability_of_improvement(a, b) == Interval(0.75, 0.75, 0.75)  # surely, and a tie
-
-
-def test_probability_of_improvement_covers_the_truth():
-    # P(N(d, 1) > N(0, 1)) = Phi(d / sqrt(2)).
-    trials, n, shift = 300, 40, 0.5
-    truth, rng = stats.norm.cdf(shift / np.sqrt(2)), np.random.default_rng(7)
-    found = [
-        probability_of_improvement(
-            rng.normal(shift, 1, n), rng.normal(0, 1, n), repetitions=300, seed=i
-        )
-        for i in range(trials)
-    ]
-    covered = np.mean([x.low <= truth <= x.high for x in found])
-    assert abs(covered - 0.95) < four_sigma(0.95, trials)
 
 
 def test_curves_point_by_point():

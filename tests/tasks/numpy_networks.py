@@ -55,8 +55,8 @@ def convolutions(params, image, layers):
     return affine(params["output"], image.mean((0, 1)))
 
 
-def gru(params, told):
-    x = params["embedding"]["kernel"][told]
+def gru(params, tokens):
+    x = params["embedding"]["kernel"][tokens]
     width = x.shape[1]
     parts = [slice(i * width, (i + 1) * width) for i in range(3)]
     into, state = params["input"], params["state"]
@@ -91,8 +91,8 @@ def attention(block, x, heads):
     return affine(block["attended"], mixed)
 
 
-def transformer(params, told, heads, layers):
-    x = params["embedding"]["kernel"][told] + params["positions"]["kernel"]
+def transformer(params, tokens, heads, layers):
+    x = params["embedding"]["kernel"][tokens] + params["positions"]["kernel"]
     for i in range(layers):
         block = params[f"block_{i}"]
         x = x + attention(block, layer_norm(block["norm_0"], x), heads)

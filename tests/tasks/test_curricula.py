@@ -35,12 +35,12 @@ def shapes(tree):
 
 
 @pytest.fixture(scope="module", params=TABLE)
-def lived(request):
-    """Ten rounds in one scan, as an estimator lives them."""
+def rounds(request):
+    """Ten rounds in one scan, as an estimator runs them."""
     curriculum = TABLE[request.param]
 
     @jax.jit
-    def live(key, state):
+    def run_rounds(key, state):
         def some(state, key):
             ended = jax.random.bernoulli(key, 0.6, (SLOTS,))
             tasks, level_slots, state = curriculum.draw(key, state, ended)
@@ -51,17 +51,17 @@ def lived(request):
         return jax.lax.scan(some, state, jax.random.split(key, 10))
 
     start = curriculum.init(jax.random.key(0))
-    return start, live(jax.random.key(1), start), live(jax.random.key(1), start)
+    return start, run_rounds(jax.random.key(1), start), run_rounds(jax.random.key(1), start)
 
 
-def test_the_state_keeps_its_shapes(lived):
-    start, (end, _), _ = lived
+def test_the_state_keeps_its_shapes(rounds):
+    start, (end, _), _ = rounds
     assert shapes(start) == shapes(end)
 
 
-def test_tasks_are_those_of_the_distribution(lived):
+def test_tasks_are_those_of_the_distribution(rounds):
     """Every task, fresh or replayed, is whole: its vector belongs to its key."""
-    _, (_, (tasks, level_slots, ended)), _ = lived
+    _, (_, (tasks, level_slots, ended)), _ = rounds
     again = jax.vmap(jax.vmap(level))(tasks["key"])
     np.testing.assert_array_equal(tasks["x"], again["x"])
     assert level_slots.dtype == jnp.int32
@@ -70,7 +70,7 @@ def test_tasks_are_those_of_the_distribution(lived):
 
 
 def test_the_same_key_draws_the_same(lived):
-    _, (_, (one, level_slots, _)), (_, (two, others, _)) = lived
+    _, (_, (one, level_slots, _)), (_, (two, others, _)) = rounds
     np.testing.assert_array_equal(one["x"], two["x"])
     np.testing.assert_array_equal(level_slots, others)
 

@@ -140,7 +140,7 @@ def test_idx_files_become_a_data_set(tmp_path, rng):
     np.testing.assert_array_equal(data.test_targets, labels[1])
     assert (data.shape, data.classes) == ((4, 4, 1), 10)
     np.testing.assert_allclose(
-        data.seen(data.test_inputs)[..., 0], test / 255, rtol=2 * np.finfo(np.float32).eps
+        data.preprocess(data.test_inputs)[..., 0], test / 255, rtol=2 * np.finfo(np.float32).eps
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.tasks import datasets
 from metarl.tasks.datasets.mnist1d import mnist1d
-from metarl.tasks.datasets.resize import grey, resized
+from metarl.tasks.datasets.resize import grayscale, resize
 
 
 def test_digits_are_those_of_uci():
@@ -21,7 +21,7 @@ def test_digits_are_those_of_uci():
     assert (everything.min(), everything.max()) == (0, 16)
     first = [0, 0, 5, 13, 9, 1, 0, 0]
     assert (everything[:, 0, :, 0] == first).all(1).any()
-    assert np.asarray(data.seen(everything)).max() == 1.0
+    assert np.asarray(data.preprocess(everything)).max() == 1.0
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist1d"])
@@ -84,7 +84,7 @@ def area_mean(image, size):
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_smaller_images_are_means_over_areas(size):
     images = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 2), dtype=np.uint8)
-    made = resized(images, size)
+    made = resize(images, size)
     assert (made.shape, made.dtype) == ((3, size, size, 2), np.uint8)
     for i in range(3):
         for channel in range(2):
@@ -96,7 +96,7 @@ def test_smaller_images_are_means_over_areas(size):
 def test_without_antialias_images_are_interpolated():
     """28 to 8: pixel i lies at 3.5 i + 1.25, a quarter of the way from one old one to the next."""
     images = np.random.default_rng(1).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
-    made = resized(images, 8, antialias=False)[..., 0]
+    made = resize(images, 8, antialias=False)[..., 0]
     x = images[..., 0].astype(np.float64)
     places = 3.5 * np.arange(8) + 1.25
     low, share = places.astype(int), places % 1
@@ -107,7 +107,7 @@ def test_without_antialias_images_are_interpolated():
 
 def test_grey_is_the_luminance():
     colours = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]]], np.uint8)
-    assert grey(colours)[0, 0, :, 0].tolist() == [76, 150, 29, 255]
+    assert grayscale(colours)[0, 0, :, 0].tolist() == [76, 150, 29, 255]
 
 
 def test_names_are_listed_and_data_remembered():

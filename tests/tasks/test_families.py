@@ -27,7 +27,7 @@ NO_DOWNLOAD = {"digits", "mnist1d", "arithmetic", "grammar"}
 
 
 @pytest.fixture(scope="module", params=TABLE)
-def life(request):
+def measured_family(request):
     """A family, and all that it does for a batch of keys, in one program."""
     family = families.make(request.param)
 
@@ -35,25 +35,25 @@ def life(request):
         task = family.sample(key)
         params = family.init(key, task)
         loss, gradient = jax.value_and_grad(family.loss)(params, key, task)
-        scaled = family.normalise(loss, task)
+        scaled = family.normalize(loss, task)
         return task, params, loss, gradient, scaled, family.evaluate(params, key, task)
 
     return family, jax.jit(jax.vmap(everything))
 
 
 @pytest.mark.sampled(2)
-def test_tasks_differ_in_numbers_only_and_lanes_do_not_meet(life):
-    """Two lives in one program are what each is beside its own copy, to the bit, every time."""
-    family, live = life
+def test_tasks_differ_in_numbers_only_and_lanes_do_not_meet(measured_family):
+    """Two tasks in one program give what each gives beside its own copy, to the bit, every time."""
+    family, measure_tasks = measured_family
     first, second = jax.random.split(jax.random.key(2))
-    both = jax.device_get(live(jnp.stack([first, second])))
-    again = jax.device_get(live(jnp.stack([first, first])))
-    swapped = jax.device_get(live(jnp.stack([second, first])))
+    both = jax.device_get(measure_tasks(jnp.stack([first, second])))
+    again = jax.device_get(measure_tasks(jnp.stack([first, first])))
+    swapped = jax.device_get(measure_tasks(jnp.stack([second, first])))
     for x, y, z in zip(*(jax.tree.leaves(t) for t in (both, again, swapped)), strict=True):
         np.testing.assert_array_equal(x[0], y[0])
         np.testing.assert_array_equal(y[0], y[1])
         np.testing.assert_array_equal(x, z[::-1])
-    task, params, loss, gradient, scaled, told = both
+    task, params, loss, gradient, scaled, evaluated = both
     assert any((x[0] != x[1]).any() for x in jax.tree.leaves(task))
     assert any((x[0] != x[1]).any() for x in jax.tree.leaves(params))
     assert (loss.dtype, loss.shape) == (np.float32, (2,))
@@ -65,8 +65,8 @@ def test_tasks_differ_in_numbers_only_and_lanes_do_not_meet(life):
     assert any((g != 0).any() for g in jax.tree.leaves(gradient))
     # At the start nothing has been learned, which is about one on the common scale.
     assert ((scaled > 0.02) & (scaled < 4)).all()
-    assert "loss" in told
-    assert all(np.isfinite(value).all() for value in told.values())
+    assert "loss" in evaluated
+    assert all(np.isfinite(value).all() for value in evaluated.values())
     if family.multipliers is not None:
         one = jax.tree.map(lambda x: x[0], task)
         shapes = jax.eval_shape(family.multipliers, one)
@@ -74,8 +74,8 @@ def test_tasks_differ_in_numbers_only_and_lanes_do_not_meet(life):
         assert all(x.shape == () for x in jax.tree.leaves(shapes))
 
 
-def test_a_family_is_a_distribution_over_tasks(life):
-    family, _ = life
+def test_a_family_is_a_distribution_over_tasks(measured_family):
+    family, _ = measured_family
     distribution: TaskDistribution = family
     assert isinstance(family, TaskFamily)
     assert family.name in TABLE
@@ -153,7 +153,7 @@ def test_rescaled_parameters_are_the_same_problem_in_other_units(kind):
             ),
         )
 
-    units, (q, loss, slope, told), (p, plain_loss, plain_slope, plain_told) = measure(key)
+    units, (q, loss, slope, evaluated), (p, plain_loss, plain_slope, plain_evaluated) = measure(key)
     units = jax.tree.map(lambda unit, x: np.broadcast_to(unit, x.shape), units, p)
     for unit, a, b, c, d in zip(
         *map(jax.tree.leaves, (units, q, p, slope, plain_slope)), strict=True
@@ -161,7 +161,7 @@ def test_rescaled_parameters_are_the_same_problem_in_other_units(kind):
         np.testing.assert_allclose(a * unit, b, rtol=1e-6)
         np.testing.assert_allclose(c, d * unit, rtol=1e-4, atol=1e-5 * np.abs(d * unit).max())
     np.testing.assert_allclose(loss, plain_loss, rtol=1e-5)
-    np.testing.assert_allclose(told["loss"], plain_told["loss"], rtol=1e-5)
+    np.testing.assert_allclose(evaluated["loss"], plain_evaluated["loss"], rtol=1e-5)
     different = {float(x) for unit in jax.tree.leaves(units) for x in unit.ravel()}
     assert len(different) == {"global": 1, "tensor": 4, "parameter": 64 * 3 + 3 + 30 + 10}[kind]
     assert 0.0099 < min(different) <= max(different) < 101

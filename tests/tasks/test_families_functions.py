@@ -8,7 +8,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.tasks import families
 from metarl.tasks.families.functions import FUNCTIONS, FunctionTask, optimum
-from metarl.tasks.families.quadratic import after_sgd
+from metarl.tasks.families.quadratic import sgd_iterate
 
 
 def value(name, x):
@@ -123,19 +123,19 @@ def test_a_task_of_a_function():
         task = family.sample(jax.random.key(5))
         x = family.init(key, task)["x"]
         loss = family.loss({"x": x}, key, task)
-        told = family.evaluate({"x": x}, key, task)
-        return task, x, loss, told, family.normalise(task.scale, task)
+        evaluated = family.evaluate({"x": x}, key, task)
+        return task, x, loss, evaluated, family.normalize(task.scale, task)
 
     keys = jax.random.split(jax.random.key(1), 4096)
-    task, x, losses, told, one = jax.device_get(jax.jit(jax.vmap(measure))(keys))
+    task, x, losses, evaluated, one = jax.device_get(jax.jit(jax.vmap(measure))(keys))
     rotation, shift = task.rotation[0].astype(np.float64), task.shift[0]
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-5)
     assert np.abs(rotation - np.eye(3)).max() > 0.1
     assert np.abs(shift).max() > 0.1
     inside = (x - shift) @ rotation
     assert 5.1 < np.abs(inside).max() < 5.12 * (1 + 1e-5)
-    np.testing.assert_allclose(told["loss"], losses)
-    np.testing.assert_allclose(told["distance"], np.linalg.norm(x - shift, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(evaluated["loss"], losses)
+    np.testing.assert_allclose(evaluated["distance"], np.linalg.norm(x - shift, axis=1), rtol=1e-5)
     # The scale is the mean of 64 other starts.
     assert abs(losses.mean() - task.scale[0]) < 4 * losses.std() / 8
     assert (one == 1).all()
@@ -176,13 +176,13 @@ def test_quadratics_have_the_condition_that_was_drawn(quadratics):
 
 def test_quadratic_values_and_noisy_gradients(quadratics):
     """Values by the matrix; the gradient's error has the stated deviation and no mean."""
-    _, (task, x, told, gradient) = quadratics
+    _, (task, x, evaluated, gradient) = quadratics
     rotation = task.rotation.astype(np.float64)
     matrix = np.einsum("nij,nj,nkj->nik", rotation, task.curvature, rotation)
     away = x.astype(np.float64) - task.optimum
     expected = 0.5 * np.einsum("ni,nij,nj->n", away, matrix, away)
-    np.testing.assert_allclose(told["loss"], expected, rtol=1e-5)
-    np.testing.assert_allclose(told["distance"], np.linalg.norm(away, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(evaluated["loss"], expected, rtol=1e-5)
+    np.testing.assert_allclose(evaluated["distance"], np.linalg.norm(away, axis=1), rtol=1e-5)
     error = (gradient - np.einsum("nij,nj->ni", matrix, away)) / 0.3
     assert abs(error.mean()) < 4 / np.sqrt(320)
     assert abs(error.var() - 1) < 4 * np.sqrt(2 / 320)
@@ -197,8 +197,8 @@ def test_steepest_descent_on_a_quadratic_is_known():
     rate, x = 0.8 / h.max(), np.asarray(start, np.float64)
     for _ in range(7):
         x = x - rate * q @ (h * (q.T @ (x - s)))
-    np.testing.assert_allclose(after_sgd(task, start, rate, 7), x, rtol=1e-5, atol=1e-6)
-    assert np.linalg.norm(after_sgd(task, start, rate, 10_000) - s) < 1e-5
+    np.testing.assert_allclose(sgd_iterate(task, start, rate, 7), x, rtol=1e-5, atol=1e-6)
+    assert np.linalg.norm(sgd_iterate(task, start, rate, 10_000) - s) < 1e-5
 
 
 def test_a_quadratic_is_measured_by_its_mean_start():
@@ -209,7 +209,7 @@ def test_a_quadratic_is_measured_by_its_mean_start():
     losses = np.asarray(losses)
     mean = float(losses.mean())
     error = float(losses.std() / 64 / mean)
-    assert abs(float(family.normalise(jnp.float32(mean), task)) - 1) < 4 * error
+    assert abs(float(family.normalize(jnp.float32(mean), task)) - 1) < 4 * error
 
 
 @pytest.mark.parametrize(

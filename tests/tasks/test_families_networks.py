@@ -178,14 +178,14 @@ CASES = {
     "gru": Case(
         gru("gru", GRUConfig(width=Span(2, 5), length=LENGTH, **ONE), TEXT),
         gru_masks,
-        read(lambda params, network, told: small.gru(params, told)),
+        read(lambda params, network, tokens: small.gru(params, tokens)),
     ),
     "transformer": Case(
         transformer(
             "t", TransformerConfig(head=Span(1, 3), heads=2, layers=1, length=LENGTH, **ONE), TEXT
         ),
         transformer_masks,
-        read(lambda params, network, told: small.transformer(params, told, 2, 1)),
+        read(lambda params, network, tokens: small.transformer(params, tokens, 2, 1)),
     ),
 }
 
@@ -249,11 +249,13 @@ def measured(request):
 @pytest.mark.sampled(3)
 def test_the_loss_is_that_of_the_small_network(measured):
     case, samples = measured
-    for task, _, params, loss, _, told in samples:
+    for task, _, params, loss, _, evaluated in samples:
         reduced = cut(params, case.masks(task.network))
         # A few hundred float32 operations on numbers of order 1.
         np.testing.assert_allclose(loss, case.loss(reduced, task.network, False), rtol=1e-5)
-        np.testing.assert_allclose(told["loss"], case.loss(reduced, task.network, True), rtol=1e-5)
+        np.testing.assert_allclose(
+            evaluated["loss"], case.loss(reduced, task.network, True), rtol=1e-5
+        )
     assert (
         len({np.asarray(jax.tree.leaves(sample[0].network)[0]).tobytes() for sample in samples}) > 1
     )

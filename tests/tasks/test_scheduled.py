@@ -19,7 +19,7 @@ def lifetimes(curriculum, steps, slots=SLOTS):
     def some(state, key):
         everyone = jnp.ones(slots, bool)
         tasks, level_slots, state = curriculum.draw(key, state, everyone)
-        # No life ended: the steps are counted all the same.
+        # No lifetime ended: the steps are counted all the same.
         state = curriculum.report(state, level_slots, jnp.zeros(slots), ~everyone)
         return state, tasks.lifetime
 
@@ -55,19 +55,19 @@ def test_jitter_is_even_in_the_logarithm_around_the_schedule():
     assert abs(logs.var() - jitter**2 / 3) < 4 * error
 
 
-def test_a_life_has_at_least_one_update():
+def test_a_lifetime_has_at_least_one_update():
     assert np.all(lifetimes(scheduled(optax.constant_schedule(0.1)), 1) == 1)
 
 
 def test_scores_reach_the_curriculum_that_is_wrapped():
-    class Told(Uniform):
+    class RecordsScores(Uniform):
         def report(self, state, slots, scores, ended):
             return scores, ended
 
-    outer = ScheduledLifetimes(Told(FixedTask(())), growing(1, 2, 3))
-    told = outer.report(outer.init(jax.random.key(0)), jnp.arange(2), jnp.ones(2), jnp.zeros(2))
-    assert told.step == 1
-    np.testing.assert_array_equal(told.tasks[0], 1)
+    outer = ScheduledLifetimes(RecordsScores(FixedTask(())), growing(1, 2, 3))
+    reported = outer.report(outer.init(jax.random.key(0)), jnp.arange(2), jnp.ones(2), jnp.zeros(2))
+    assert reported.step == 1
+    np.testing.assert_array_equal(reported.tasks[0], 1)
 
 
 @pytest.mark.parametrize(("low", "high", "steps"), [(0, 5, 3), (5, 4, 3), (1, 2, 0)])

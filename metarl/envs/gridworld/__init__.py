@@ -1,4 +1,4 @@
-"""Grid worlds whose levels are data: rules, published distributions, exact optimum, pictures."""
+"""Grid worlds with levels as data: dynamics, published distributions, exact optimum, rendering."""
 
 from metarl.envs.gridworld.distributions import LevelDistribution, LevelMixture
 from metarl.envs.gridworld.dynamics import ACTIONS, GridState, state_index

@@ -1,4 +1,4 @@
-"""Choosing random cells: distinct ones, uniformly, with few random numbers."""
+"""Uniform sampling of distinct cells."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from metarl.core.types import Array, Key
 
 
 class Placement(NamedTuple):
-    """Cells that objects were given.
+    """Cells assigned to objects.
 
     Attributes:
-      cell: flat index of the cell, int32 `[M]`; of no meaning where none was given.
-      found: whether one was given, bool `[M]`.
+      cell: flat index of the cell, int32 `[M]`; undefined where `found` is False.
+      found: whether a cell was assigned, bool `[M]`.
     """
 
     cell: Array
@@ -21,18 +21,18 @@ class Placement(NamedTuple):
 
 
 def distinct_cells(key: Key, open_: Array, count: int) -> Array:
-    """Draws a uniform sequence of distinct open cells.
+    """Samples a uniform sequence of distinct open cells.
 
-    A shuffle of Fisher and Yates that only works out its first `count` entries: `count` random
-    numbers, and no sort.
+    It computes the first `count` elements of a Fisher-Yates shuffle, with `count` random numbers
+    and no sort.
 
     Args:
-      key: of the draw.
-      open_: the cells to draw from, bool `[C]`.
+      key: PRNG key.
+      open_: whether a cell can be sampled, bool `[C]`.
       count: length of the sequence.
 
     Returns:
-      Flat indices, int32 `[count]`; -1 where there are no more cells.
+      Flat indices, int32 `[count]`; -1 where no cells are left.
     """
     total = jnp.sum(open_)
     uniform = jax.random.uniform(key, (count,))
@@ -43,27 +43,27 @@ def distinct_cells(key: Key, open_: Array, count: int) -> Array:
     ranks = []
     for k in range(count):
         rank = swap[k]
-        for j in reversed(range(k)):  # undo the swaps: which entry had come to this place?
+        for j in reversed(range(k)):  # undo the swaps: which element was moved here?
             rank = jnp.where(rank == swap[j], j, rank)
         ranks.append(rank)
-    # The cell of a rank is where the running count first exceeds it. Bisection, because counting
-    # the cells before it is several times slower on CPU.
+    # The cell of a rank is where the cumulative count first exceeds it. Bisection is several times
+    # faster on CPU than counting.
     running = jnp.cumsum(open_)
     cells = jnp.searchsorted(running, jnp.stack(ranks), side="right", method="scan_unrolled")
     return jnp.where(left > 0, cells, -1).astype(jnp.int32)
 
 
 def place(candidates: Array, occupied: Array, wanted: Array) -> Placement:
-    """Gives every object that wants one the next candidate that is not occupied.
+    """Assigns the next unoccupied candidate to every object that needs a cell.
 
-    Where candidates are a uniform sequence of distinct open cells, what is left of them without the
-    occupied ones is a uniform sequence of the unoccupied ones; so the placement is uniform without
-    replacement. `M + 1` candidates suffice where agent and the other objects occupy the rest.
+    If the candidates are a uniform sequence of distinct open cells, the unoccupied candidates are a
+    uniform sequence of the unoccupied cells; so the placement is uniform without replacement.
+    `M + 1` candidates suffice, since the agent and the other objects occupy the rest.
 
     Args:
       candidates: distinct cells, -1 for none, int32 `[K]`.
-      occupied: cells that are taken, -1 for none, int32 `[N]`.
-      wanted: which objects want a cell, bool `[M]`.
+      occupied: occupied cells, -1 for none, int32 `[N]`.
+      wanted: whether an object needs a cell, bool `[M]`.
     """
     taken = jnp.any(candidates[:, None] == occupied[None, :], axis=1)
     usable = (candidates >= 0) & ~taken

@@ -1,8 +1,8 @@
 """Distributions over levels.
 
-What every sampled level guarantees, for every key: it passes `check_level`, and agent and objects
-start in distinct free cells. An object may lie where scattered walls cut the agent off from it,
-as in the published distributions, unless `reachable` is set.
+Every sampled level passes `check_level`; agent and objects start in distinct free cells. With
+scattered walls an object may be unreachable, as in the published distributions, unless `reachable`
+is set.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ from metarl.envs.gridworld.level import Level, LevelShape
 
 @dataclass(frozen=True)
 class LevelDistribution:
-    """Random levels. Pairs are (low, high), ends included.
+    """Random levels. Pairs are (low, high), both inclusive.
 
     Attributes:
-      horizon: steps of an episode, log-uniform integers.
-      items: what objects there are; their cells, and the agent's start, are uniform among the free.
-      height: rows, every number equally likely.
-      width: columns; None = as many as rows.
-      layout: where walls are.
-      random_objects: see `Level`.
-      random_start: see `Level`.
-      reachable: puts objects only where the agent can walk to, as far as there are such cells.
-      lifetime: updates that an agent has for a level, log-uniform; for whoever pairs levels with
-        lifetimes (`metarl.tasks.lifetimes`).
-      shape: static shape of the levels; None = the smallest that holds them all.
+      horizon: range of the steps of an episode, log-uniform integers.
+      items: distribution over objects; their cells and the agent's start are uniform.
+      height: range of the number of rows, uniform.
+      width: range of the number of columns; None = square levels.
+      layout: distribution over walls.
+      random_objects: whether objects are in random cells, see `Level`.
+      random_start: whether the agent starts in a random cell, see `Level`.
+      reachable: whether objects are placed in cells that the agent can reach, if there are enough.
+      lifetime: range of the updates that an agent has for a level, log-uniform; used to pair levels
+        with lifetimes (`metarl.tasks.lifetimes`).
+      shape: static shape of the levels; None = the smallest that holds all of them.
     """
 
     horizon: tuple[int, int]
@@ -70,7 +70,7 @@ class LevelDistribution:
             raise ConfigError(f"Levels of {needed} do not fit into {self.shape}.")
 
     def sample(self, key: Key) -> Level:
-        """Draws one level."""
+        """Samples one level."""
         key_size, key_walls, key_items, key_cells, key_horizon = split_named(
             key, "size", "walls", "items", "cells", "horizon"
         )
@@ -107,10 +107,10 @@ class LevelDistribution:
         return height, jax.random.randint(key_width, (), self.width[0], self.width[1] + 1)
 
     def _cells(self, key: Key, walls: Array, inside: Array) -> tuple[Array, Array]:
-        """Chooses the agent's cell, scalar, and the objects', `[M]`; flat in the largest grid.
+        """Samples the cells of the agent, scalar, and of the objects, `[M]`; flat indices.
 
-        Cells are ranked by random numbers, so that the first are uniform; penalties put walls last,
-        which are chosen (and then removed) only where a grid has too few free cells.
+        Cells are ranked by random numbers, so that the first are uniform. Penalties rank walls
+        last: they are chosen (and then removed) only if a grid has too few free cells.
         """
         assert self.shape is not None
         key_agent, key_objects = split_named(key, "agent", "objects")
@@ -120,7 +120,7 @@ class LevelDistribution:
         if self.reachable:
             scores += ~reachable_cells(inside & ~walls, agent).reshape(-1)
         scores = jnp.where(jnp.arange(scores.size) == agent, jnp.inf, scores)
-        # A shape padded beyond the grid may have more slots than the grid has cells.
+        # A padded shape may have more objects than the grid has cells.
         own = min(self.shape.objects, scores.size)
         _, objects = jax.lax.top_k(-scores, own)
         return agent, jnp.pad(objects, (0, self.shape.objects - own))
@@ -128,10 +128,10 @@ class LevelDistribution:
 
 @dataclass(frozen=True)
 class LevelMixture:
-    """Draws one of several distributions, then a level of it, padded to a common shape.
+    """A uniform mixture of level distributions, padded to a common shape.
 
     Attributes:
-      parts: the distributions, equally likely.
+      parts: distributions, equally likely.
       shape: static shape of the levels; None = the smallest that holds those of every part.
     """
 
@@ -147,11 +147,11 @@ class LevelMixture:
 
     @property
     def lifetime(self) -> tuple[int, int]:
-        """See `LevelDistribution`."""
+        """Range of lifetimes, see `LevelDistribution`."""
         return self.parts[0].lifetime
 
     def sample(self, key: Key) -> Level:
-        """Draws one level."""
+        """Samples one level."""
         key_part, key_level = split_named(key, "part", "level")
         part = jax.random.randint(key_part, (), 0, len(self.parts))
         return jax.lax.switch(part, [part.sample for part in self.parts], key_level)

@@ -1,12 +1,12 @@
-"""The rules of a grid world: how an episode starts, and what a step does.
+"""Dynamics of grid worlds: reset and step.
 
-In a step, in this order:
-  1. The agent moves to the neighbouring cell, unless a wall or the border blocks it.
-  2. A present object in the agent's cell is collected, also where the agent stayed: it pays its
-     reward, disappears, and ends the episode with its probability.
-  3. Every object that was absent before the step comes back with its probability, in its own cell
-     (even if the agent stands there) or, in levels with random objects, in a cell drawn uniformly
-     from those without wall, agent or object. One that was just collected cannot come back yet.
+A step consists of, in this order:
+  1. The agent moves to the neighboring cell, unless a wall or the border blocks it.
+  2. A present object in the agent's cell is collected, also if the agent did not move: the agent
+     gets its reward, the object disappears, and the episode terminates with its probability.
+  3. Every object that was absent before the step respawns with its probability, in its own cell
+     (even if the agent is there) or, in levels with random objects, in a cell sampled uniformly
+     from those without wall, agent or object. An object that was just collected cannot respawn yet.
   4. The episode is truncated at the horizon, unless it terminated.
 
 Reference: Oh et al. 2020, arXiv:2007.08794, appendix A; with the five actions and the rules of
@@ -29,11 +29,11 @@ MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 
 
 class GridState(NamedTuple):
-    """An episode in progress. Cells are flat indices `row * W + column`.
+    """State of an episode. Cells are flat indices `row * W + column`.
 
     Attributes:
       time: steps taken, int32 scalar.
-      agent: its cell, int32 scalar.
+      agent: cell of the agent, int32 scalar.
       objects: cells of the objects, int32 `[M]`.
       present: which objects can be collected, bool `[M]`.
     """
@@ -45,12 +45,12 @@ class GridState(NamedTuple):
 
 
 class GridDraws(NamedTuple):
-    """Randomness of one step.
+    """Random numbers of one step.
 
     Attributes:
-      terminate: uniform number that decides on termination, scalar.
-      respawn: uniform numbers that decide which objects come back, `[M]`.
-      cells: distinct open cells in random order, int32 `[M+1]`; -1 where there are too few.
+      terminate: uniform number for termination, scalar.
+      respawn: uniform numbers for respawning, `[M]`.
+      cells: distinct open cells in random order, int32 `[M+1]`; -1 if there are too few.
     """
 
     terminate: Array
@@ -59,7 +59,7 @@ class GridDraws(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step did: the state that it led to, the reward and the two kinds of end."""
+    """Result of a step: next state, reward, termination and truncation."""
 
     state: GridState
     reward: Array
@@ -82,7 +82,7 @@ def start(key: Key, level: Level) -> GridState:
 
 
 def draw(key: Key, level: Level) -> GridDraws:
-    """Makes the randomness of one step."""
+    """Samples the random numbers of one step."""
     shape = shape_of(level)
     key_terminate, key_respawn, key_cells = split_named(key, "terminate", "respawn", "cells")
     return GridDraws(
@@ -94,7 +94,7 @@ def draw(key: Key, level: Level) -> GridDraws:
 
 def advance(draws: GridDraws, state: GridState, action: Array, level: Level) -> Outcome:
     """Takes one step."""
-    agent = _moved(state.agent, action, level)
+    agent = _move(state.agent, action, level)
     collected = state.present & (state.objects == agent)
     survival = jnp.prod(1.0 - jnp.where(collected, level.p_terminate, 0.0))
     terminated = draws.terminate < 1.0 - survival
@@ -120,12 +120,12 @@ def advance(draws: GridDraws, state: GridState, action: Array, level: Level) -> 
 
 
 def state_index(state: GridState, cells: int) -> Array:
-    """Numbers the states of a level: `agent + cells * sum_i present_i 2^i`, an int32 scalar."""
+    """Returns the index of a state: `agent + cells * sum_i present_i 2^i`, an int32 scalar."""
     powers = 2 ** jnp.arange(state.present.shape[-1], dtype=jnp.int32)
     return state.agent + cells * jnp.sum(jnp.where(state.present, powers, 0), dtype=jnp.int32)
 
 
-def _moved(agent: Array, action: Array, level: Level) -> Array:
+def _move(agent: Array, action: Array, level: Level) -> Array:
     width = level.walls.shape[-1]
     move = jnp.asarray(MOVES, jnp.int32)[action]
     row, column = agent // width + move[0], agent % width + move[1]
@@ -135,5 +135,5 @@ def _moved(agent: Array, action: Array, level: Level) -> Array:
 
 
 def _flat(level: Level, cells: Array) -> Array:
-    """Turns cells `[..., 2]` into flat indices `[...]`."""
+    """Converts cells `[..., 2]` to flat indices `[...]`."""
     return cells[..., 0] * level.walls.shape[-1] + cells[..., 1]

@@ -1,4 +1,4 @@
-"""Grid worlds as environments: what of a state is seen, and the names `grid/<mode>`."""
+"""Grid worlds as environments: observations, and the names `grid/<mode>`."""
 
 from collections.abc import Callable
 
@@ -32,12 +32,13 @@ def make(name: str, observation: str | None = None, **unknown: object) -> Enviro
     """Makes the grid world of a mode; its default task is one fixed level of the mode.
 
     Args:
-      name: of the mode, a key of `MODES`.
-      observation: see `grid_world`; None = `image` where objects appear at random, else `tabular`.
-      **unknown: refused.
+      name: name of the mode, a key of `MODES`.
+      observation: type of observations, see `grid_world`; None = `image` for random objects, else
+        `tabular`.
+      **unknown: unknown options, which raise an error.
 
     Raises:
-      ConfigError: the observation is unknown, or does not tell the states of the mode apart.
+      ConfigError: the observation is unknown, or does not distinguish the states of the mode.
     """
     check_options(f"grid/{name}", unknown, ["observation"])
     levels = mode(name)
@@ -51,20 +52,20 @@ def make(name: str, observation: str | None = None, **unknown: object) -> Enviro
 def grid_world(level: Level, observation: str = "tabular", name: str = "grid") -> Environment:
     """Makes the environment of all levels that have the shape of this one.
 
-    Observations (public code appends the time times 0.001 to each; these do not):
-      tabular: the state's number as a one-hot vector, float32 `[H * W * 2^M]`.
-      index: the same number as an int32 scalar, for networks that embed it: a rollout's memory is
-        then thousands of times smaller.
-      image: float32 `[H, W, 2 + M]`; channels are the agent, what cannot be entered, every object.
+    Observations (public code appends 0.001 times the time step to each; these do not):
+      tabular: the state index as a one-hot vector, float32 `[H * W * 2^M]`.
+      index: the state index as an int32 scalar, for networks that embed it; a rollout then needs
+        thousands of times less memory.
+      image: float32 `[H, W, 2 + M]`; channels are the agent, blocked cells, and every object.
 
     Args:
-      level: the default task.
-      observation: `tabular`, `index` or `image`.
-      name: of the environment.
+      level: default task.
+      observation: type of observations, `tabular`, `index` or `image`.
+      name: name of the environment.
 
     Raises:
-      ConfigError: the level is not valid, or the observation is unknown or, where objects appear at
-        random, does not show where they are.
+      ConfigError: the level is not valid, the observation is unknown, or it does not show the cells
+        of random objects.
     """
     check_choice("observation", observation, _OBSERVATIONS)
     check_level(level)

@@ -1,4 +1,4 @@
-"""Which objects a level has: given ones, or random ones."""
+"""Distributions over the objects of a level: fixed or random."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -31,16 +31,16 @@ class Items(Protocol):
         ...
 
     def sample(self, key: Key, slots: int) -> ItemTable:
-        """Draws objects, padded to `[slots]`."""
+        """Samples objects, padded to `[slots]`."""
         ...
 
 
 @dataclass(frozen=True)
 class GivenItems:
-    """The same objects always.
+    """Fixed objects.
 
     Attributes:
-      items: the objects.
+      items: objects.
     """
 
     items: tuple[Item, ...]
@@ -65,11 +65,11 @@ class GivenItems:
 
 @dataclass(frozen=True)
 class RandomItems:
-    """Random objects, the first of which is good.
+    """Random objects, the first with a positive reward.
 
     Attributes:
-      count: fewest and most objects, every number equally likely.
-      rewards: range of the rewards, uniform; the first one's range is its positive part.
+      count: range of the number of objects, uniform.
+      rewards: range of the rewards, uniform; for the first object its positive part.
       p_terminate: range of the termination probabilities, log-uniform.
       p_respawn: range of the respawn probabilities, log-uniform.
     """
@@ -93,7 +93,7 @@ class RandomItems:
         return self.count[1]
 
     def sample(self, key: Key, slots: int) -> ItemTable:
-        """Draws objects."""
+        """Samples objects."""
         key_count, key_rewards, key_terminate, key_respawn = split_named(
             key, "count", "rewards", "p_terminate", "p_respawn"
         )
@@ -111,7 +111,7 @@ class RandomItems:
 
 
 def log_uniform(key: Key, interval: tuple[float, float], shape: tuple[int, ...] = ()) -> Array:
-    """Draws numbers whose logarithm is uniform between two bounds, float32 `shape`."""
+    """Samples log-uniform numbers in an interval, float32 `shape`."""
     low, high = np.log(interval[0]), np.log(interval[1])
     drawn = jnp.exp(low + (high - low) * jax.random.uniform(key, shape, jnp.float32))
     return jnp.clip(drawn, *interval)

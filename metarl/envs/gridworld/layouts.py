@@ -1,4 +1,4 @@
-"""Where walls are: nowhere, drawn by hand, scattered, or a random maze."""
+"""Distributions over walls: none, a fixed map, scattered walls, or a random maze."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +16,7 @@ class Layout(Protocol):
     """A distribution over walls."""
 
     def sample(self, key: Key, rows: int, columns: int) -> Array:
-        """Draws the walls of a grid, bool `[rows, columns]`."""
+        """Samples the walls of a grid, bool `[rows, columns]`."""
         ...
 
 
@@ -32,10 +32,10 @@ class NoWalls:
 
 @dataclass(frozen=True)
 class DrawnWalls:
-    """The same walls always.
+    """Fixed walls from a map.
 
     Attributes:
-      text: a map, `#` for walls, as large as the grid.
+      text: map of the size of the grid, `#` for walls.
     """
 
     text: str
@@ -47,7 +47,7 @@ class DrawnWalls:
         """Returns the walls.
 
         Raises:
-          ConfigError: the grid is not as large as the map.
+          ConfigError: the grid and the map differ in size.
         """
         del key
         drawn = np.array([[mark == WALL for mark in row] for row in parse_map(self.text)])
@@ -58,10 +58,10 @@ class DrawnWalls:
 
 @dataclass(frozen=True)
 class ScatteredWalls:
-    """Walls in distinct cells, uniformly drawn from those of the largest grid.
+    """Walls in distinct cells, uniformly sampled from those of the largest grid.
 
-    A smaller grid cuts off its share of them, so that their density is the same in all. They may
-    close cells off.
+    A smaller grid has only the walls within it, so the density is the same for all sizes. Cells may
+    be unreachable.
 
     Attributes:
       count: number of walls in the largest grid.
@@ -73,21 +73,21 @@ class ScatteredWalls:
         check_range(0, float("inf"), count=self.count)
 
     def sample(self, key: Key, rows: int, columns: int) -> Array:
-        """Draws walls."""
+        """Samples walls."""
         order = jax.random.permutation(key, rows * columns)
         return (order < self.count).reshape(rows, columns)
 
 
 @dataclass(frozen=True)
 class MazeWalls:
-    """A random perfect maze: one way between any two free cells, so every level can be solved.
+    """A random perfect maze: exactly one path between any two free cells, so levels are solvable.
 
-    Rooms are the cells of even row and column. The maze is their minimum spanning tree under random
-    weights, grown room by room (Prim 1957).
+    Rooms are the cells with even row and column. The maze is the minimum spanning tree of the rooms
+    under random weights, by Prim's algorithm (1957).
     """
 
     def sample(self, key: Key, rows: int, columns: int) -> Array:
-        """Draws a maze.
+        """Samples a maze.
 
         Raises:
           ConfigError: a side is even.
@@ -113,7 +113,7 @@ class MazeWalls:
 
 
 def _doors(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cells between two rooms `[D, 2]`, and the numbers of those rooms `[D, 2]`."""
+    """Returns the cells between two rooms `[D, 2]`, and the indices of those rooms `[D, 2]`."""
     doors, ends = [], []
     across = (columns + 1) // 2
     for row in range(rows):
@@ -126,7 +126,7 @@ def _doors(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reachable_cells(open_: Array, cell: Array) -> Array:
-    """Open cells that can be walked to from a flat cell, bool `[H, W]`; a flood fill."""
+    """Returns the open cells reachable from a flat cell, bool `[H, W]`; a flood fill."""
     shape = open_.shape
     start = (jnp.arange(open_.size) == cell).reshape(shape)
 

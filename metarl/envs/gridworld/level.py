@@ -1,7 +1,7 @@
-"""A grid world as data: everything that tells one level from another is an array.
+"""Levels of grid worlds as data: all differences between levels are in arrays.
 
-Levels of one `LevelShape` have the same tree structure and array shapes, whatever their size, so
-that thousands of different ones step in one `vmap`.
+Levels of one `LevelShape` have the same tree structure and array shapes, independent of their size,
+so that many different levels can be stepped in one `vmap`.
 """
 
 from collections.abc import Mapping
@@ -21,22 +21,22 @@ WALL, START, FREE = "#", "A", ". "
 class Level(NamedTuple):
     """A level: the `params` of a grid world.
 
-    Cells are counted from the upper left corner, as (row, column). `H`, `W` and `M` are the static
-    maxima of the `LevelShape`; what lies beyond `height`, `width` or `exists` is padding.
+    Cells are (row, column) from the upper left corner. `H`, `W` and `M` are the static maxima of
+    the `LevelShape`; entries beyond `height`, `width` or `exists` are padding.
 
     Attributes:
-      height: rows in use, int32 scalar.
-      width: columns in use, int32 scalar.
-      walls: cells that cannot be entered, bool `[H, W]`.
+      height: number of rows, int32 scalar.
+      width: number of columns, int32 scalar.
+      walls: whether a cell is a wall, bool `[H, W]`.
       start: cell of the agent at the start of an episode, int32 `[2]`.
-      random_start: it starts in a random free cell instead, bool scalar.
+      random_start: whether the agent starts in a random free cell instead, bool scalar.
       objects: cells of the objects, int32 `[M, 2]`.
-      exists: which objects the level has, bool `[M]`; all of them are there when an episode starts.
-      rewards: what collecting one pays, float32 `[M]`.
-      p_terminate: probability that collecting it ends the episode, float32 `[M]`.
-      p_respawn: probability, in every step, that a collected one comes back, float32 `[M]`.
-      random_objects: objects start and come back in random free cells instead, bool scalar.
-      horizon: steps after which an episode is truncated, int32 scalar.
+      exists: whether an object exists, bool `[M]`; all existing objects are present at the start.
+      rewards: reward for collecting an object, float32 `[M]`.
+      p_terminate: probability that collecting an object terminates the episode, float32 `[M]`.
+      p_respawn: probability per step that a collected object respawns, float32 `[M]`.
+      random_objects: whether objects start and respawn in random free cells instead, bool scalar.
+      horizon: number of steps after which an episode is truncated, int32 scalar.
     """
 
     height: Array
@@ -55,12 +55,12 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class LevelShape:
-    """The static size of a family of levels.
+    """Static shape of a set of levels.
 
     Attributes:
-      height: H, most rows.
-      width: W, most columns.
-      objects: M, most objects.
+      height: maximum number H of rows.
+      width: maximum number W of columns.
+      objects: maximum number M of objects.
     """
 
     height: int
@@ -77,11 +77,11 @@ class LevelShape:
 
     @property
     def states(self) -> int:
-        """Number of pairs of the agent's cell and the set of objects present, `H * W * 2^M`."""
+        """Number of states (cell of the agent, set of present objects), `H * W * 2^M`."""
         return self.cells * 2**self.objects
 
     def covers(self, other: "LevelShape") -> bool:
-        """Tells whether levels of the other shape fit into this one."""
+        """Returns whether levels of the other shape fit into this one."""
         return (
             self.height >= other.height
             and self.width >= other.width
@@ -91,12 +91,12 @@ class LevelShape:
 
 @dataclass(frozen=True)
 class Item:
-    """What an object does.
+    """Properties of an object.
 
     Attributes:
-      reward: what collecting it pays.
-      p_terminate: probability that collecting it ends the episode.
-      p_respawn: probability, in every step, that it comes back.
+      reward: reward for collecting the object.
+      p_terminate: probability that collecting it terminates the episode.
+      p_respawn: probability per step that it respawns.
     """
 
     reward: float
@@ -110,13 +110,13 @@ class Item:
 
 
 def shape_of(level: Level) -> LevelShape:
-    """Reads the static shape off a (single) level."""
+    """Returns the static shape of a (single) level."""
     height, width = level.walls.shape[-2:]
     return LevelShape(height, width, level.exists.shape[-1])
 
 
 def open_cells(level: Level) -> Array:
-    """Cells within the grid and without a wall, bool `[H, W]`."""
+    """Returns the mask of cells within the grid and without a wall, bool `[H, W]`."""
     shape = shape_of(level)
     rows = jnp.arange(shape.height)[:, None] < level.height
     columns = jnp.arange(shape.width)[None, :] < level.width
@@ -127,7 +127,7 @@ def parse_map(text: str) -> list[str]:
     """Splits a map into rows of equal length; spaces around the whole are ignored.
 
     Raises:
-      ConfigError: it is empty, or its rows differ in length.
+      ConfigError: the map is empty, or its rows differ in length.
     """
     rows = [row.strip() for row in text.strip().splitlines()]
     if not rows or len({len(row) for row in rows}) != 1:
@@ -143,16 +143,17 @@ def level_from_map(
     random_start: bool = False,
     random_objects: bool = False,
 ) -> Level:
-    """Makes a level from a drawing.
+    """Makes a level from a text map.
 
     Args:
-      text: one line a row: `#` is a wall, `.` a free cell, `A` where the agent starts, any other
-        character an object. The border needs no walls.
-      items: what the characters of objects mean; one may occur several times.
+      text: map, one line per row: `#` is a wall, `.` a free cell, `A` the start of the agent, any
+        other character an object. The border needs no walls.
+      items: objects by character; a character may occur several times in the map.
       horizon: steps of an episode.
-      shape: to pad to, so that the level can be batched with others; None = no padding.
-      random_start: see `Level`; then the map needs no `A`.
-      random_objects: see `Level`; the map then only says how many there are.
+      shape: padded shape, so that the level can be batched with others; None = no padding.
+      random_start: whether the start is random, see `Level`; the map then needs no `A`.
+      random_objects: whether objects are in random cells, see `Level`; the map then only sets their
+        number.
 
     Raises:
       ConfigError: the map names an unknown object or has no single start, does not fit the shape,
@@ -206,7 +207,7 @@ def level_from_map(
 
 
 def check_level(level: Level) -> Level:
-    """Returns a single, concrete level if an episode can be played on it.
+    """Returns a single, concrete level if it is valid.
 
     Raises:
       ConfigError: its size exceeds its arrays, its horizon is not positive, a probability lies

@@ -1,9 +1,10 @@
-"""The published distributions over grid worlds, by name.
+"""Published distributions over grid worlds, by name.
 
 Sources: LPG = Oh et al. 2020, arXiv:2007.08794, appendix A, whose numbers are taken from three
 public re-implementations that agree; GROOVE = Jackson et al. 2023, arXiv:2310.02782, and its public
 code. Agents have five actions as in GROOVE; LPG has nine or eighteen (diagonal moves, collecting as
-an action). Where LPG starts the agent is [unchecked]; here it has one cell a level, as in GROOVE.
+an action). The start of the agent in LPG is [unchecked]; here it is one cell per level, as in
+GROOVE.
 
 Lifetimes count updates of 20 steps in 64 environments. They are GROOVE's.
 """
@@ -16,7 +17,7 @@ from metarl.envs.gridworld.items import GivenItems, RandomItems
 from metarl.envs.gridworld.layouts import DrawnWalls, MazeWalls, ScatteredWalls
 from metarl.envs.gridworld.level import Item
 
-# Updates; named after what they were chosen for.
+# Updates.
 _SHORT, _MEDIUM, _TABULAR, _RANDOM = (250, 250), (1000, 1000), (2500, 2500), (25_000, 25_000)
 
 LONGER_MAP = """
@@ -223,7 +224,7 @@ def mode(name: str) -> LevelDistribution | LevelMixture:
     """Returns a published distribution by its name.
 
     Raises:
-      ConfigError: there is none of this name.
+      ConfigError: the name is unknown.
     """
     check_choice("grid world mode", name, MODES)
     return MODES[name]

@@ -1,11 +1,11 @@
-"""What a level is worth: exact expected returns by dynamic programming.
+"""Exact expected returns of levels by dynamic programming.
 
-The state of a level is the agent's cell and the set of objects present, and the steps left. With
-objects in fixed cells there are `H * W * 2^M` of them, few enough to be visited one by one. Returns
-are undiscounted sums of rewards over one episode.
+A state is the agent's cell and the set of present objects, with the number of steps left. With
+objects in fixed cells there are `H * W * 2^M` states, few enough to enumerate. Returns are
+undiscounted sums of rewards over one episode.
 
-In every step each object appears, stays or vanishes on its own, so the expectation over the next
-set of objects is taken one object at a time: `M` passes over the values instead of `4^M`.
+Objects change independently in a step, so the expectation over the next set of objects is taken one
+object at a time: `M` passes over the values instead of `4^M`.
 """
 
 import jax
@@ -21,34 +21,34 @@ MOST_STATES = 2**22
 
 
 def optimal_return(level: Level) -> Array:
-    """Largest expected return of an episode, over all policies that may look at the clock.
+    """Returns the largest expected return of an episode, over all time-dependent policies.
 
-    Can be jitted and vmapped; there, a level with random objects gives NaN instead of an error.
+    It can be jitted and vmapped; then a level with random objects gives NaN instead of an error.
 
     Args:
-      level: with objects in fixed cells; its start may be random.
+      level: level with objects in fixed cells; its start may be random.
 
     Returns:
       Float32 scalar.
 
     Raises:
-      ConfigError: the objects appear in random cells (too many states for an exact answer), or
-        there are more than `MOST_STATES` states.
+      ConfigError: objects are in random cells (too many states for an exact result), or there are
+        more than `MOST_STATES` states.
     """
     _check(level)
     return _optimal_return(level)
 
 
 def optimal_policy(level: Level, horizon: int) -> Array:
-    """Best action in every state at every time, int32 `[horizon, S]`.
+    """Returns the optimal action in every state at every time, int32 `[horizon, S]`.
 
-    `S` numbers states as `state_index` does. Among equally good actions the first is given; rows
-    beyond the level's own horizon have no meaning. As a policy for `policy_return` and for acting:
-    `jax.nn.one_hot(actions, len(ACTIONS))`.
+    States are indexed by `state_index`. Of equally good actions the first is returned; rows beyond
+    the level's horizon are undefined. `jax.nn.one_hot(actions, len(ACTIONS))` is the policy for
+    `policy_return`.
 
     Args:
-      level: see `optimal_return`.
-      horizon: at least the level's (static, so that it works under `vmap`).
+      level: level, see `optimal_return`.
+      horizon: number of rows, at least the level's horizon (static, so that it works under `vmap`).
 
     Raises:
       ConfigError: see `optimal_return`; or the level's own horizon is longer.
@@ -60,10 +60,10 @@ def optimal_policy(level: Level, horizon: int) -> Array:
 
 
 def policy_return(level: Level, policy: Array) -> Array:
-    """Exact expected return of a given policy, float32 scalar.
+    """Returns the exact expected return of a policy, float32 scalar.
 
     Args:
-      level: see `optimal_return`.
+      level: level, see `optimal_return`.
       policy: probabilities of the actions in every state, `[S, A]`; or at every time and in every
         state, `[T, S, A]` with `T` at least the level's horizon.
 
@@ -121,11 +121,11 @@ _optimal_policy = jax.jit(_optimal_policy_of, static_argnums=1)
 
 
 def _action_values(level: Level, values: Array) -> Array:
-    """One step of Bellman's equation.
+    """Makes one Bellman backup.
 
     Args:
-      level: the level.
-      values: of every state after the step, `[2, ..., 2, H, W]`, see `_axes`.
+      level: level.
+      values: values of every state after the step, `[2, ..., 2, H, W]`, see `_axes`.
 
     Returns:
       Values of the actions before the step, `[A, 2, ..., 2, H, W]`.
@@ -136,7 +136,7 @@ def _action_values(level: Level, values: Array) -> Array:
     for row, column in MOVES:
         shift = (-row, -column)
         target = jnp.roll(arrived, shift, (-2, -1))
-        # What the roll wraps around is not on the grid.
+        # Cells that the roll wraps around are outside the grid.
         padded = jnp.pad(open_, 1)
         height, width = open_.shape
         free = padded[1 + row : 1 + row + height, 1 + column : 1 + column + width]
@@ -145,7 +145,7 @@ def _action_values(level: Level, values: Array) -> Array:
 
 
 def _arrival_values(level: Level, values: Array) -> Array:
-    """Expected reward and value where the agent arrives in a cell with the old set of objects."""
+    """Returns reward plus value when the agent arrives in a cell with the old set of objects."""
     shape = shape_of(level)
     cells = jnp.arange(shape.cells).reshape(shape.height, shape.width)
     reward, survival = jnp.zeros_like(values), jnp.ones_like(values)
@@ -167,7 +167,7 @@ def _arrival_values(level: Level, values: Array) -> Array:
 
 
 def _initial(level: Level, values: Array) -> Array:
-    """Value of the start of an episode; NaN where there is no oracle."""
+    """Returns the value of the start of an episode; NaN for random objects."""
     shape = shape_of(level)
     values = values.reshape(2**shape.objects, shape.cells)
     everything = jnp.sum(jnp.where(level.exists, 2 ** jnp.arange(shape.objects), 0))
@@ -180,9 +180,9 @@ def _initial(level: Level, values: Array) -> Array:
 
 
 def _axes(shape: LevelShape) -> tuple[int, ...]:
-    """Shape of a table of values: an axis of two an object, the last object first, and the grid.
+    """Returns the shape of a value table: one axis of size 2 per object, last first, and the grid.
 
-    Its raveling is the order of `state_index`.
+    Flattened, its order is that of `state_index`.
     """
     return (*[2] * shape.objects, shape.height, shape.width)
 
@@ -196,7 +196,7 @@ def _zeros(level: Level) -> Array:
 
 
 def _like(grid: Array, values: Array) -> Array:
-    """Gives `[H, W]` the leading axes of a table of values."""
+    """Adds the leading axes of a value table to `[H, W]`."""
     return grid.reshape((1,) * (values.ndim - grid.ndim) + grid.shape)
 
 

@@ -1,7 +1,7 @@
-"""Pictures of levels, as plain arrays: no drawing library, no device.
+"""Rendering of levels to NumPy images.
 
-Objects are squares, blue where they pay and orange where they cost, stronger the more; an object
-that is absent is an outline. The agent is a dark disc.
+Objects are squares, blue for positive and orange for negative rewards, more saturated for larger
+ones; an absent object is an outline. The agent is a dark disc.
 """
 
 from typing import Any
@@ -13,21 +13,21 @@ from metarl.core.errors import check_range
 from metarl.envs.gridworld.dynamics import GridState
 from metarl.envs.gridworld.level import Level, shape_of
 
-# Okabe and Ito's blue and vermilion, told apart under every common colour blindness.
+# Okabe and Ito's blue and vermilion, told apart under every common color blindness.
 GOOD, BAD = np.array([0, 114, 178]), np.array([213, 94, 0])
 FLOOR, LINE, WALL = np.array([250, 250, 248]), np.array([226, 228, 230]), np.array([84, 90, 97])
 OUTSIDE, AGENT, RIM = np.array([255, 255, 255]), np.array([24, 26, 29]), np.array([255, 255, 255])
 FAINTEST = 0.3
-"""Strength of colour of a reward of nearly zero; the largest of the level has 1."""
+"""Saturation of the color of a reward near zero; the largest reward of the level has 1."""
 
 
 def render(level: Level, state: GridState | None = None, cell: int = 20) -> np.ndarray:
-    """Draws a level.
+    """Renders a level.
 
     Args:
-      level: a single one; only its `height` rows and `width` columns are drawn.
-      state: an episode in progress; None = the start of one (fixed cells).
-      cell: pixels of a cell's side, at least 6.
+      level: single level; only its `height` rows and `width` columns are rendered.
+      state: state of an episode; None = the start of an episode (fixed cells).
+      cell: side of a cell in pixels, at least 6.
 
     Returns:
       RGB image, uint8 `[height * cell + 1, width * cell + 1, 3]`.
@@ -44,9 +44,9 @@ def render(level: Level, state: GridState | None = None, cell: int = 20) -> np.n
     largest = max(np.abs(host.rewards[host.exists]).max(initial=0.0), 1e-6)
     for i in np.flatnonzero(host.exists):
         strength = FAINTEST + (1 - FAINTEST) * abs(host.rewards[i]) / largest
-        colour = GOOD if host.rewards[i] >= 0 else BAD
-        colour = strength * colour + (1 - strength) * FLOOR
-        picture.square(objects[i], colour, bool(present[i]))
+        color = GOOD if host.rewards[i] >= 0 else BAD
+        color = strength * color + (1 - strength) * FLOOR
+        picture.square(objects[i], color, bool(present[i]))
     picture.disc(agent)
     return picture.pixels
 
@@ -54,15 +54,15 @@ def render(level: Level, state: GridState | None = None, cell: int = 20) -> np.n
 def render_episode(
     level: Level, states: GridState, cell: int = 12, columns: int = 8, most: int = 32
 ) -> np.ndarray:
-    """Draws a film strip of an episode: frames in reading order.
+    """Renders the frames of an episode in one image, row by row.
 
     Args:
-      level: a single one.
-      states: of an episode, `[T, ...]`.
-      cell: pixels of a cell's side.
-      columns: frames in a row.
-      most: largest number of frames; a longer episode is shown at evenly spaced times, the first
-        and the last among them.
+      level: single level.
+      states: states of an episode, `[T, ...]`.
+      cell: side of a cell in pixels.
+      columns: number of frames per row.
+      most: maximum number of frames; a longer episode is shown at evenly spaced times, including
+        the first and the last.
 
     Returns:
       RGB image, uint8.
@@ -98,7 +98,7 @@ def _strip(frames: list[np.ndarray], columns: int, gap: int) -> np.ndarray:
 
 
 class _Picture:
-    """A canvas that is addressed by cells."""
+    """An image that is addressed by cells."""
 
     def __init__(self, rows: int, columns: int, cell: int) -> None:
         self.rows, self.columns, self.cell = rows, columns, cell
@@ -111,22 +111,22 @@ class _Picture:
         side = self.cell - 1
         return self.pixels[top + margin : top + side - margin, left + margin : left + side - margin]
 
-    def fill(self, place: Any, colour: np.ndarray) -> None:
+    def fill(self, place: Any, color: np.ndarray) -> None:
         """Fills a cell."""
-        self._patch(place, 0)[:] = colour
+        self._patch(place, 0)[:] = color
 
-    def square(self, place: Any, colour: np.ndarray, full: bool) -> None:
+    def square(self, place: Any, color: np.ndarray, full: bool) -> None:
         """Draws an object, or its outline."""
         margin = max(1, self.cell // 6)
-        self._patch(place, margin)[:] = colour
+        self._patch(place, margin)[:] = color
         if not full:
             self._patch(place, margin + max(1, self.cell // 12))[:] = FLOOR
 
     def disc(self, place: Any) -> None:
         """Draws the agent, with a light rim so that it stands out from an object below it."""
         patch = self._patch(place, 0)
-        centre = (len(patch) - 1) / 2
+        center = (len(patch) - 1) / 2
         y, x = np.ogrid[: len(patch), : len(patch)]
-        distance = np.hypot(y - centre, x - centre) / self.cell
+        distance = np.hypot(y - center, x - center) / self.cell
         patch[distance <= 0.34] = RIM
         patch[distance <= 0.27] = AGENT

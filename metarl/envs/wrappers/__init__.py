@@ -1,8 +1,9 @@
 """Wrappers: functions from an environment to an environment.
 
 The usual order, from the inside out: `rescale_action`, `time_limit`, `episode_statistics`,
-`autoreset`, `vectorize`, `normalize_observation`, `normalize_reward`. What belongs to one episode
-goes inside `autoreset`, which starts it anew; what outlives an episode goes outside.
+`autoreset`, `vectorize`, `normalize_observation`, `normalize_reward`. Wrappers with per-episode
+state go inside `autoreset`, which resets it; wrappers whose state is kept across episodes go
+outside.
 """
 
 from metarl.envs.wrappers.autoreset import autoreset
@@ -11,12 +12,10 @@ from metarl.envs.wrappers.moments import Moments, initial_moments, merge_batch
 from metarl.envs.wrappers.normalize_observation import (
     NormalizeObservationState,
     normalize_observation,
-    observation_moments,
 )
 from metarl.envs.wrappers.normalize_reward import (
     NormalizeRewardState,
     normalize_reward,
-    reward_moments,
 )
 from metarl.envs.wrappers.rescale_action import rescale_action
 from metarl.envs.wrappers.time_limit import TimeLimitState, time_limit
@@ -34,9 +33,7 @@ __all__ = [
     "merge_batch",
     "normalize_observation",
     "normalize_reward",
-    "observation_moments",
     "rescale_action",
-    "reward_moments",
     "time_limit",
     "vectorize",
 ]

@@ -1,4 +1,4 @@
-"""Starting the next episode in the step that ended the last one."""
+"""Automatic reset in the step that ends an episode."""
 
 from metarl.core import trees
 from metarl.core.keys import split_named
@@ -7,16 +7,16 @@ from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 
 
 def autoreset(env: Environment, predraw: bool = True) -> Environment:
-    """Replaces the observation and state of an ended episode by those of a fresh one.
+    """Replaces the observation and state of an ended episode by those of a new episode.
 
-    Reward, flags and info stay those of the step that was taken. `info["final_obs"]` is, at every
-    step, the observation that this step led to: bootstrap on it where `truncated`.
+    Reward, flags and info remain those of the step. `info["final_obs"]` is the observation after
+    every step, before any reset: bootstrap from it where `truncated`.
 
     Args:
-      env: the environment, batched or not.
-      predraw: makes the fresh episode in `draw`, outside a rollout's scan, where it is vectorised
-        over time; costs the memory of one observation and state per step. Otherwise `draw` keeps
-        only the key, and the fresh episode is made in `transition`. Both give the same episodes.
+      env: environment, batched or not.
+      predraw: whether `draw` resets the environment, outside a rollout's scan, where it is
+        vectorized over time; this costs the memory of one observation and state per step.
+        Otherwise `draw` returns only the key, and `transition` resets. Both give the same episodes.
     """
 
     def draw(key: Key, params: EnvParams) -> Draws:

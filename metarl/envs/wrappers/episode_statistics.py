@@ -17,11 +17,11 @@ class EpisodeStatisticsState(NamedTuple):
 
 
 def episode_statistics(env: Environment) -> Environment:
-    """Puts the undiscounted return and the length of the running episode into `info`.
+    """Adds the undiscounted return and the length of the current episode to `info`.
 
-    `info["episode_return"]` (float32) and `info["episode_length"]` (int32) count this step: where
-    an episode ended they are the totals of the finished one. Apply it below `normalize_reward`, so
-    that it counts the task's own reward.
+    `info["episode_return"]` (float32) and `info["episode_length"]` (int32) include this step: where
+    an episode ended they are its totals. Apply it inside `normalize_reward`, so that it sums the
+    original reward.
     """
 
     def reset(key: Key, params: EnvParams) -> tuple[Array, EnvState]:
@@ -35,7 +35,7 @@ def episode_statistics(env: Environment) -> Environment:
         episode_return = state.episode_return + step.reward
         episode_length = state.episode_length + 1
         totals = {"episode_return": episode_return, "episode_length": episode_length}
-        # Starting anew here, not at the next reset, makes the order with autoreset irrelevant.
+        # Resetting here, not at the next reset, makes the order with autoreset irrelevant.
         following = EpisodeStatisticsState(
             step.state,
             jnp.where(step.done, 0.0, episode_return),

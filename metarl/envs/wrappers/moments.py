@@ -3,14 +3,12 @@
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from metarl.core.errors import ConfigError
-from metarl.core.types import Array, PyTree
+from metarl.core.types import Array
 
 VARIANCE_EPS = 1e-8
-"""Added to a running variance before its square root divides."""
+"""Constant added to a running variance before its square root."""
 
 
 class Moments(NamedTuple):
@@ -22,7 +20,7 @@ class Moments(NamedTuple):
 
 
 def initial_moments(shape: tuple[int, ...]) -> Moments:
-    """Moments of no data yet: normalising by them changes (next to) nothing."""
+    """Returns moments of no samples: mean 0 and variance 1."""
     return Moments(
         jnp.zeros(shape, jnp.float32), jnp.ones(shape, jnp.float32), jnp.zeros((), jnp.float32)
     )
@@ -31,9 +29,9 @@ def initial_moments(shape: tuple[int, ...]) -> Moments:
 def merge_batch(moments: Moments, batch: Array, batch_shape: tuple[int, ...]) -> Moments:
     """Merges samples `[*batch_shape, ...]` into the moments.
 
-    The pairwise update of Chan, Golub and LeVeque (1979), written with the weight of the batch, so
-    that no large sum appears. `count` stops growing where float32 cannot add the batch to it
-    (1.6e7 times the batch size): from there on the moments follow the stream exponentially.
+    This is the pairwise update of Chan, Golub and LeVeque (1979), written with the weight of the
+    batch to avoid large sums. `count` stops growing where float32 cannot add the batch size to it
+    (1.6e7 times the batch size); from there on the moments are exponential moving averages.
     """
     axes = tuple(range(len(batch_shape)))
     size = math.prod(batch_shape)
@@ -46,18 +44,5 @@ def merge_batch(moments: Moments, batch: Array, batch_shape: tuple[int, ...]) ->
 
 
 def align(statistic: Array, batch_shape: tuple[int, ...]) -> Array:
-    """Gives a statistic `[...]` the leading axes that broadcast it over `batch_shape`."""
+    """Adds leading axes to a statistic `[...]`, so that it broadcasts over `batch_shape`."""
     return jnp.reshape(statistic, (1,) * len(batch_shape) + jnp.shape(statistic))
-
-
-def find_state(state: PyTree, kind: type, wrapper: str) -> PyTree:
-    """Finds the outermost wrapper state of a given type in a nested state.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
-    found = [node for node in nodes if isinstance(node, kind)]
-    if not found:
-        raise ConfigError(f"No state of {wrapper} in a state of type {type(state).__name__}.")
-    return found[0]

@@ -1,18 +1,17 @@
-"""Observations of zero mean and unit variance."""
+"""Normalization of observations to zero mean and unit variance."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from metarl.core.errors import check_positive
-from metarl.core.types import Array, Key, PyTree
+from metarl.core.types import Array, Key
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.spaces import Box
 from metarl.envs.wrappers.moments import (
     VARIANCE_EPS,
     Moments,
     align,
-    find_state,
     initial_moments,
     merge_batch,
 )
@@ -28,17 +27,18 @@ class NormalizeObservationState(NamedTuple):
 def normalize_observation(
     env: Environment, initial: Moments | None = None, update: bool = True, clip: float = 10.0
 ) -> Environment:
-    """Shifts and scales observations by running moments, which live in the state.
+    """Shifts and scales observations by running moments, which are part of the state.
 
-    An observation is counted, then normalised. One set of moments serves the whole batch of a
-    vectorised environment. `info["final_obs"]`, if there, is normalised but not counted. Apply it
-    outside `autoreset`: the moments outlive an episode.
+    The moments are updated with an observation before it is normalized. The whole batch of a
+    vectorized environment shares one set of moments. `info["final_obs"]`, if present, is normalized
+    but does not update the moments. Apply it outside `autoreset`, so that moments are kept across
+    episodes.
 
     Args:
-      env: the environment, batched or not.
-      initial: moments to start from (arrays, possibly traced); default: none seen.
-      update: False freezes the moments, for evaluation.
-      clip: normalised observations are clipped to [-clip, clip].
+      env: environment, batched or not.
+      initial: initial moments (arrays, possibly traced); None = those of no samples.
+      update: whether the moments are updated; False for evaluation.
+      clip: bound of normalized observations, which are clipped to [-clip, clip].
 
     Raises:
       ConfigError: `clip` is not positive.
@@ -46,10 +46,10 @@ def normalize_observation(
     check_positive(clip=clip)
     space = env.observation_space
 
-    def normalise(obs: Array, moments: Moments) -> Array:
-        centred = obs - align(moments.mean, env.batch_shape)
+    def normalize(obs: Array, moments: Moments) -> Array:
+        centered = obs - align(moments.mean, env.batch_shape)
         scale = jnp.sqrt(align(moments.var, env.batch_shape) + VARIANCE_EPS)
-        return jnp.clip(centred / scale, -clip, clip)
+        return jnp.clip(centered / scale, -clip, clip)
 
     def count(moments: Moments, obs: Array) -> Moments:
         return merge_batch(moments, obs, env.batch_shape) if update else moments
@@ -57,28 +57,19 @@ def normalize_observation(
     def reset(key: Key, params: EnvParams) -> tuple[Array, EnvState]:
         obs, inner = env.reset(key, params)
         moments = count(initial_moments(space.shape) if initial is None else initial, obs)
-        return normalise(obs, moments), NormalizeObservationState(inner, moments)
+        return normalize(obs, moments), NormalizeObservationState(inner, moments)
 
     def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
         step = env.transition(draws, state.inner, action, params)
         moments = count(state.moments, step.obs)
         info = dict(step.info)
         if "final_obs" in info:
-            info["final_obs"] = normalise(info["final_obs"], moments)
+            info["final_obs"] = normalize(info["final_obs"], moments)
         return step._replace(
-            obs=normalise(step.obs, moments),
+            obs=normalize(step.obs, moments),
             state=NormalizeObservationState(step.state, moments),
             info=info,
         )
 
     box = Box(-clip, clip, space.shape)
     return env.replace(reset=reset, transition=transition, observation_space=box)
-
-
-def observation_moments(state: PyTree) -> Moments:
-    """Returns the moments that `normalize_observation` keeps in a (nested) state.
-
-    Raises:
-      ConfigError: the state holds none.
-    """
-    return find_state(state, NormalizeObservationState, "normalize_observation").moments

@@ -1,16 +1,15 @@
-"""Rewards whose discounted return has unit variance."""
+"""Scaling of rewards to unit variance of the discounted return."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from metarl.core.errors import check_positive, check_range
-from metarl.core.types import Array, Key, PyTree
+from metarl.core.types import Array, Key
 from metarl.envs.protocol import Draws, Environment, EnvParams, EnvState, Step
 from metarl.envs.wrappers.moments import (
     VARIANCE_EPS,
     Moments,
-    find_state,
     initial_moments,
     merge_batch,
 )
@@ -33,16 +32,16 @@ def normalize_reward(
 ) -> Environment:
     """Divides rewards by the standard deviation of the running discounted return.
 
-    With `R_t = gamma * R_{t-1} + r_t`, started anew after an episode's end, every `R_t` is counted,
-    then `r_t` becomes `r_t / std(R)`: the mean is not subtracted, which would change the task. One
-    set of moments serves the whole batch. Apply it outside `autoreset`.
+    With `R_t = gamma * R_{t-1} + r_t`, reset at an episode's end, the moments are updated with
+    every `R_t`, then `r_t` becomes `r_t / std(R)`. The mean is not subtracted, since this would
+    change the task. The whole batch shares one set of moments. Apply it outside `autoreset`.
 
     Args:
-      env: the environment, batched or not.
+      env: environment, batched or not.
       gamma: discount of the running return.
-      initial: moments to start from (arrays, possibly traced); default: none seen.
-      update: False freezes the moments, for evaluation.
-      clip: normalised rewards are clipped to [-clip, clip].
+      initial: initial moments (arrays, possibly traced); None = those of no samples.
+      update: whether the moments are updated; False for evaluation.
+      clip: bound of normalized rewards, which are clipped to [-clip, clip].
 
     Raises:
       ConfigError: `gamma` is not in [0, 1], or `clip` is not positive.
@@ -64,12 +63,3 @@ def normalize_reward(
         return step._replace(reward=reward, state=following)
 
     return env.replace(reset=reset, transition=transition)
-
-
-def reward_moments(state: PyTree) -> Moments:
-    """Returns the moments that `normalize_reward` keeps in a (nested) state.
-
-    Raises:
-      ConfigError: the state holds none.
-    """
-    return find_state(state, NormalizeRewardState, "normalize_reward").moments

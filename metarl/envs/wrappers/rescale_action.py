@@ -1,4 +1,4 @@
-"""Continuous actions in one common range."""
+"""Rescaling of continuous actions to [-1, 1]."""
 
 import math
 
@@ -11,7 +11,7 @@ from metarl.envs.spaces import Box
 
 
 def rescale_action(env: Environment) -> Environment:
-    """Maps actions from [-1, 1] (clipped to it) linearly onto the environment's own Box.
+    """Maps actions, clipped to [-1, 1], linearly to the environment's Box.
 
     Raises:
       ConfigError: the action space is discrete or unbounded.
@@ -21,10 +21,10 @@ def rescale_action(env: Environment) -> Environment:
         raise ConfigError(f"rescale_action needs a Box of actions, {env.name} has {space}.")
     if not (math.isfinite(space.low) and math.isfinite(space.high)):
         raise ConfigError(f"rescale_action needs bounded actions, {env.name} has {space}.")
-    centre, half_width = (space.high + space.low) / 2, (space.high - space.low) / 2
+    center, half_width = (space.high + space.low) / 2, (space.high - space.low) / 2
 
     def transition(draws: Draws, state: EnvState, action: Array, params: EnvParams) -> Step:
-        own_action = centre + half_width * jnp.clip(action, -1.0, 1.0)
+        own_action = center + half_width * jnp.clip(action, -1.0, 1.0)
         return env.transition(draws, state, own_action, params)
 
     return env.replace(transition=transition, action_space=Box(-1.0, 1.0, space.shape, space.dtype))

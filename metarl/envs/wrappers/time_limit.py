@@ -1,4 +1,4 @@
-"""Episodes of bounded length."""
+"""Time limits of episodes."""
 
 from typing import NamedTuple
 
@@ -17,9 +17,9 @@ class TimeLimitState(NamedTuple):
 
 
 def time_limit(env: Environment, max_steps: int) -> Environment:
-    """Truncates an episode at its step number `max_steps`; apply it inside `autoreset`.
+    """Truncates an episode at step `max_steps`; apply it inside `autoreset`.
 
-    A step that terminates is not truncated; a limit that the environment has itself stays.
+    A step that terminates is not truncated. The environment's own limits remain in effect.
 
     Raises:
       ConfigError: `max_steps` is not positive.

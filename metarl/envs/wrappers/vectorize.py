@@ -1,4 +1,4 @@
-"""Many copies of an environment on one task."""
+"""Batching of an environment."""
 
 import jax
 

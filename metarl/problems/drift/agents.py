@@ -10,7 +10,7 @@ from metarl.envs.protocol import Environment
 from metarl.evaluation.contenders import Contender, DriftEntry, drift_contenders
 from metarl.inner.ppo_config import PPOConfig
 from metarl.problems.algorithms import AgentNames, Algorithm, Settings
-from metarl.rules import library
+from metarl.rules import registry as drift_registry
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class DriftAlgorithm(Algorithm):
 
 def by_name(name: str) -> DriftAlgorithm:
     """The algorithm of a handcrafted drift, or of a learned one by its name or path."""
-    drift = library.by_name(name)
+    drift = drift_registry.by_name(name)
     return DriftAlgorithm(DriftEntry(drift, drift.init(jax.random.key(0))))
 
 
 AGENTS = AgentNames(
-    kind=library.KIND,
+    kind=drift_registry.KIND,
     load=by_name,
-    pretrained=library.shipped,
-    handcrafted={name: partial(by_name, name) for name in library.WRITTEN_DOWN},
+    pretrained=drift_registry.pretrained,
+    handcrafted={name: partial(by_name, name) for name in drift_registry.HANDCRAFTED},
 )

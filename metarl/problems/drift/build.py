@@ -25,9 +25,9 @@ from metarl.problems.drift.figure import describe_drift, drift_figure
 from metarl.problems.drift.plane import DriftGrid, drift_grid
 from metarl.problems.outer import evolution_of
 from metarl.problems.protocol import LEARNED, START, AgentComparison, Problem, horizon_name
-from metarl.rules import library
+from metarl.rules import registry as drift_registry
 from metarl.rules.learned_drift import learned_drift
-from metarl.rules.protocol import Rule
+from metarl.rules.protocol import Drift
 
 
 def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
@@ -38,7 +38,7 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
       ArtifactError: a rule to compare with is not there, or altered.
     """
     rule = learned_drift(config.rule)
-    hand_made = {name: library.by_name(name) for name in config.evaluation.rules}
+    hand_made = {name: drift_registry.by_name(name) for name in config.evaluation.rules}
     seen = [envs.make(name) for name in config.task.envs]
     unrolls = tuple(_unroll(env, rule, config) for env in seen)
     return Problem(
@@ -47,7 +47,7 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
         comparisons=_comparisons(config, seen, rule, hand_made),
         artifact_kind="drift function",
         description="subtract it from ratio * advantage in a policy-gradient surrogate",
-        save=lambda path, theta, card: library.save(path, theta, config.rule, card),
+        save=lambda path, theta, card: drift_registry.save(path, theta, config.rule, card),
         pictures=partial(_pictures, config, rule, hand_made),
         example_command="metarl eval {path} ppo a2c --env gymnax/CartPole-v1",
         example_code="from metarl import rules\ndrift = rules.load({path!r})\n"
@@ -59,7 +59,7 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
     )
 
 
-def _unroll(env: Environment, rule: Rule, config: EvolveRuleConfig) -> Unroll:
+def _unroll(env: Environment, rule: Drift, config: EvolveRuleConfig) -> Unroll:
     learner = PPO(env, config.learner, rule)
     # Refuses networks that do not fit the observations.
     example = observation_example(env.observation_space.shape)
@@ -68,7 +68,7 @@ def _unroll(env: Environment, rule: Rule, config: EvolveRuleConfig) -> Unroll:
 
 
 def _comparisons(
-    config: EvolveRuleConfig, seen: list[Environment], rule: Rule, hand_made: dict[str, Rule]
+    config: EvolveRuleConfig, seen: list[Environment], rule: Drift, hand_made: dict[str, Drift]
 ) -> tuple[AgentComparison, ...]:
     evaluation = config.evaluation
     unseen = [envs.make(name) for name in evaluation.envs if name not in config.task.envs]
@@ -105,8 +105,8 @@ def _contenders(
     env: Environment,
     learner: PPOConfig,
     longest: int,
-    rule: Rule,
-    hand_made: dict[str, Rule],
+    rule: Drift,
+    hand_made: dict[str, Drift],
     theta: Theta,
     start: Theta,
 ) -> dict[str, Contender]:
@@ -115,14 +115,14 @@ def _contenders(
     return drift_contenders(env, entries, learner, longest)
 
 
-def _own_theta(rule: Rule) -> Theta:
+def _own_theta(rule: Drift) -> Theta:
     return rule.init(jax.random.key(0))
 
 
 def _pictures(
     config: EvolveRuleConfig,
-    rule: Rule,
-    hand_made: dict[str, Rule],
+    rule: Drift,
+    hand_made: dict[str, Drift],
     theta: Theta,
     rows: list[dict[str, Any]],
 ) -> dict[str, Picture]:
@@ -147,5 +147,5 @@ def _pictures(
     }
 
 
-def _grid(name: str, rule: Rule, theta: Theta, age: float) -> DriftGrid:
-    return drift_grid(name, lambda r, a: rule.drift(theta, r, a, jnp.float32(age)))
+def _grid(name: str, rule: Drift, theta: Theta, age: float) -> DriftGrid:
+    return drift_grid(name, lambda r, a: rule.apply(theta, r, a, jnp.float32(age)))

@@ -149,5 +149,5 @@ def _look(family: TaskFamily, key: Key, params: PyTree, task: Task) -> _Looks:
     held_out = family.evaluate(params, key_held_out, task)["loss"]
     training, held_out = training.astype(jnp.float32), held_out.astype(jnp.float32)
     return _Looks(
-        training, family.normalise(training, task), held_out, family.normalise(held_out, task)
+        training, family.normalize(training, task), held_out, family.normalize(held_out, task)
     )

@@ -13,7 +13,7 @@ from metarl.evaluation.contenders import Contender, rule_contender
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
 from metarl.networks.heads import Shapes
 from metarl.problems.algorithms import AgentNames, Algorithm, Settings
-from metarl.rules import disco, lpg_library
+from metarl.rules import disco, lpg_registry
 from metarl.rules.a2c import a2c
 from metarl.rules.update_rule import UpdateRule
 
@@ -70,7 +70,7 @@ def _action_model(rank: int, outputs: Shapes) -> AgentNetwork:
 
 
 def _load(name: str) -> RuleAlgorithm:
-    rule = lpg_library.load(name).rule
+    rule = lpg_registry.load(name).rule
     return RuleAlgorithm(rule, rule.init(jax.random.key(0)))
 
 
@@ -84,9 +84,9 @@ def _a2c() -> BaselineAlgorithm:
 
 
 AGENTS = AgentNames(
-    kind=lpg_library.KIND,
+    kind=lpg_registry.KIND,
     load=_load,
-    pretrained=lpg_library.shipped,
+    pretrained=lpg_registry.pretrained,
     handcrafted={"a2c": _a2c},
     external={"disco": _disco},
 )

@@ -40,7 +40,7 @@ from metarl.problems.protocol import LEARNED, START, AgentComparison, Problem, h
 from metarl.problems.update_rule.config import SCORES, TrainUpdateRuleConfig
 from metarl.problems.update_rule.level_reports import curriculum_picture, level_pictures, observe
 from metarl.problems.update_rule.schedule import schedule_picture
-from metarl.rules import lpg_library
+from metarl.rules import lpg_registry
 from metarl.rules.a2c import a2c
 from metarl.rules.lpg import lpg
 from metarl.rules.update_rule import UpdateRule
@@ -76,10 +76,10 @@ def update_rule_problem(config: TrainUpdateRuleConfig, layout: Layout) -> Proble
         comparisons=_comparisons(config, env, rule),
         artifact_kind="update rule",
         description="it replaces the loss of an agent with a policy and a categorical prediction",
-        save=lambda path, theta, card: lpg_library.save(path, theta, config.rule, card),
+        save=lambda path, theta, card: lpg_registry.save(path, theta, config.rule, card),
         example_command="metarl eval {path} ppo a2c --env gymnax/CartPole-v1",
-        example_code="from metarl.rules import lpg_library\n"
-        "rule = lpg_library.load({path!r}).rule  # an UpdateRule for metarl.inner.rule_agent",
+        example_code="from metarl.rules import lpg_registry\n"
+        "rule = lpg_registry.load({path!r}).rule  # an UpdateRule for metarl.inner.rule_agent",
         pictures=partial(_pictures, config, agent, tasks),
         observe=partial(_observe, curriculum),
         fitness="reward" if config.method == "backprop" else None,
@@ -140,8 +140,8 @@ def _score(config: TrainUpdateRuleConfig, agent: MetaAgent) -> LevelScore:
     steps = config.curriculum.score_steps
     if name == "regret":
         tuned = baseline_settings_for(env, agent.agent.config)
-        antagonist = RuleAgent(env, tuned, a2c())
-        return Regret(agent, antagonist, steps)
+        baseline = RuleAgent(env, tuned, a2c())
+        return Regret(agent, baseline, steps)
     if name == "optimal_regret":
         return OptimalRegret(agent, _oracle(env), steps)
     return TrajectoryScore(agent, TRAJECTORY_SCORES[name], steps)

@@ -13,7 +13,7 @@ from metarl.evaluation.report import Picture
 from metarl.inner.rule_agent import RuleAgent, RuleAgentState
 from metarl.problems.update_rule.schedule_figure import ScheduleCurve, schedule_figure
 from metarl.rl.distributions import Categorical
-from metarl.rl.divergences import categorical_divergence
+from metarl.rl.divergences import categorical_kl_divergence
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.update_rule import LOGITS
 from metarl.tasks.lifetimes import Lifetimes, TimedTask
@@ -61,7 +61,7 @@ def schedule_curves(
         learnt, _, _ = agent.learn(theta, told, state._replace(update=age), trajectory)
         before, after = (agent.apply(s.params, trajectory.obs)[LOGITS] for s in (state, learnt))
         entropies = [jnp.mean(Categorical(logits).entropy()) for logits in (before, after)]
-        return jnp.mean(categorical_divergence(before, after)), entropies[1] - entropies[0]
+        return jnp.mean(categorical_kl_divergence(before, after)), entropies[1] - entropies[0]
 
     agents = jax.jit(jax.vmap(half_a_life))(jax.random.split(key, _AGENTS))
 

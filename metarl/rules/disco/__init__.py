@@ -1,4 +1,4 @@
-"""DiscoRL: an update rule that was discovered, and the arrays that were published for it.
+"""DiscoRL: a discovered update rule, with a loader for its published meta-parameters.
 
 Reference: Oh et al. 2025, "Discovering state-of-the-art reinforcement learning algorithms", Nature
 648:312.

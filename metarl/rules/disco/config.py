@@ -10,27 +10,28 @@ class DiscoConfig:
     """Settings of the rule; the defaults are Disco103's.
 
     Attributes:
-      prediction_size: Y, entries of the agent's predictions `y` and `z`.
-      bins: N, entries of the agent's categorical action-values.
-      max_value: the bins span `[-max_value, max_value]` of signed-hyperbolic values.
-      width: of the LSTM that reads a trajectory backwards.
-      lifetime_width: of the LSTM that makes one step an update and lasts as long as the agent.
-      embedding: hidden width of the networks that embed `y` and `z`, and of the lifetime's inputs.
+      prediction_size: size Y of the agent's predictions `y` and `z`.
+      bins: number N of bins of the agent's categorical action-values.
+      max_value: bound of the bins, which span `[-max_value, max_value]` (signed-hyperbolic values).
+      width: width of the LSTM that runs backward over a trajectory.
+      lifetime_width: width of the lifetime LSTM, which makes one step per update.
+      embedding: hidden width of the networks that embed `y` and `z`, and of the lifetime LSTM's
+        inputs.
       action_channels: hidden and output width of the network that embeds actions.
-      policy_channels: hidden width under the policy's target.
+      policy_channels: hidden width of the policy target's head.
       gamma: discount of the action-values.
-      trace_decay: lambda of Retrace.
-      target_decay: share of the old target parameters that an update keeps.
-      moments_decay: of the averages that normalise advantages.
-      moments_eps: added to a standard deviation before dividing by it.
-      policy_cost: weight of the policy's divergence from its target.
-      y_cost: of `y`'s.
-      z_cost: of `z`'s, at the action taken.
-      next_policy_cost: of the prediction of the next step's policy.
-      value_cost: of the cross-entropy of the action-values.
-      input_gradient: whether a meta-gradient also flows through the predictions `y` and `z` that
-        the rule reads, as in its meta-training; without it, which needs much less memory, only
-        through what the rule makes of them.
+      trace_decay: trace decay lambda of Retrace.
+      target_decay: decay of the exponential moving average of the target parameters.
+      moments_decay: decay of the moving moments that normalize advantages.
+      moments_eps: constant added to a standard deviation before dividing by it.
+      policy_cost: weight of the divergence of the policy from its target.
+      y_cost: weight of the divergence of `y`.
+      z_cost: weight of the divergence of `z`, at the action taken.
+      next_policy_cost: weight of the divergence of the prediction of the next step's policy.
+      value_cost: weight of the cross-entropy of the action-values.
+      input_gradient: whether the meta-gradient also flows through the predictions `y` and `z` that
+        the meta-network reads, as in its meta-training; otherwise it flows only through the
+        meta-network's outputs, which needs much less memory.
     """
 
     prediction_size: int = 600

@@ -1,4 +1,4 @@
-"""The optimizer that agents of DiscoRL use."""
+"""The optimizer of DiscoRL agents."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ def disco_descent(
     vanish.
 
     Args:
-      learning_rate: of every parameter.
-      max_update: largest update of an entry, in units of the learning rate.
+      learning_rate: learning rate.
+      max_update: bound of the elementwise update, in units of the learning rate.
 
     Reference: Oh et al. 2025, Nature 648:312, methods; Kingma and Ba 2015, arXiv:1412.6980.
     """
@@ -40,11 +40,11 @@ def _adam_with_constant_denominator(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None
     ) -> tuple[PyTree, optax.OptState]:
-        _, moved = adam.update(updates, state, params)
-        moved = moved._replace(nu=jax.lax.stop_gradient(moved.nu))
-        mean = optax.tree.bias_correction(moved.mu, b1, moved.count)
-        square = optax.tree.bias_correction(moved.nu, b2, moved.count)
+        _, state = adam.update(updates, state, params)
+        state = state._replace(nu=jax.lax.stop_gradient(state.nu))
+        mean = optax.tree.bias_correction(state.mu, b1, state.count)
+        square = optax.tree.bias_correction(state.nu, b2, state.count)
         scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mean, square)
-        return scaled, moved
+        return scaled, state
 
     return optax.GradientTransformation(adam.init, update)

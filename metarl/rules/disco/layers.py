@@ -28,7 +28,7 @@ def dense(layer: Layer, x: Array) -> Array:
 
 
 def perceptron(hidden: Layer, out: Layer, x: Array) -> Array:
-    """A rectified hidden layer and a linear one."""
+    """Applies a hidden layer with ReLU, then a linear layer."""
     return dense(out, jax.nn.relu(dense(hidden, x)))
 
 
@@ -47,7 +47,7 @@ def lstm_step(gates: Array, cell: Array) -> LSTMState:
 
 
 def backwards_lstm(layer: Layer, x: Array, done: Array) -> Array:
-    """Runs an LSTM from the last step to the first; it forgets where an episode ends.
+    """Runs an LSTM from the last step to the first; resets its state where an episode ends.
 
     Args:
       layer: weights on `[input, hidden]`.
@@ -59,7 +59,7 @@ def backwards_lstm(layer: Layer, x: Array, done: Array) -> Array:
     """
     width = layer["w"].shape[1] // 4
     into, recurrent = layer["w"][:-width], layer["w"][-width:]
-    # The inputs' share of the gates does not wait for the recurrence.
+    # The input part of the gates does not depend on the recurrence: one product for all steps.
     driven = dense({"w": into, "b": layer["b"]}, x)
     keep = 1.0 - done.astype(x.dtype)[..., None]
 

@@ -1,4 +1,4 @@
-"""DiscoRL meta-parameters on disk, in the format in which Disco103 was published.
+"""Loading of DiscoRL meta-parameters, in the format of the published Disco103.
 
 The file `disco_103.npz` is not part of this library: it comes from
 github.com/google-deepmind/disco_rl (`disco_rl/update_rules/weights`), under CC BY 4.0.
@@ -22,19 +22,19 @@ from metarl.rules.disco.theta import from_published, published_shapes
 from metarl.rules.update_rule import UpdateRule
 
 DISCO_103_SHA256 = "dac840a15b81e8805326363458c33979626172618f620d9e6e170315388530aa"
-"""Of the published file `disco_103.npz`."""
+"""SHA-256 of the published file `disco_103.npz`."""
 
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedDisco:
-    """Meta-parameters that were read from a file.
+    """Meta-parameters read from a file.
 
     Attributes:
       config: architecture and constants.
-      theta: the meta-parameters (NumPy, float32).
-      sha256: of the file.
+      theta: meta-parameters (NumPy, float32).
+      sha256: SHA-256 of the file, hexadecimal.
     """
 
     config: DiscoConfig
@@ -48,7 +48,7 @@ class LoadedDisco:
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule whose theta starts at these weights."""
+        """The update rule whose `init` returns these meta-parameters."""
         return disco(self.config, self.theta, "disco103" if self.is_disco_103 else "disco")
 
 
@@ -56,12 +56,12 @@ def load(path: str | Path, config: DiscoConfig | None = None) -> LoadedDisco:
     """Loads meta-parameters from an `.npz` file with the published names.
 
     Args:
-      path: of the file.
-      config: architecture that it must have; None = Disco103's.
+      path: path of the file.
+      config: architecture of the meta-parameters; None = that of Disco103.
 
     Raises:
-      ArtifactError: it is missing, truncated, pickled, or not of this architecture; or numbers in
-        it are not finite.
+      ArtifactError: the file is missing, truncated, pickled, of another architecture, or holds
+        values that are not finite.
 
     Example:
       >>> from metarl.rules import disco

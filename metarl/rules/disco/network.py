@@ -1,7 +1,7 @@
-"""The meta-network: targets from a rollout, read backwards, and a memory of the agent's life.
+"""The meta-network: a backward LSTM over a rollout, and a lifetime LSTM with one step per update.
 
 Everything is a function of theta, whose layers are listed in `metarl.rules.disco.theta`. The
-network is the same for any number of actions.
+parameters do not depend on the number of actions.
 """
 
 from typing import NamedTuple
@@ -28,13 +28,13 @@ from metarl.rules.disco.views import Views
 
 
 class Experience(NamedTuple):
-    """All that the meta-network may read.
+    """Data from which the inputs of the meta-network are computed.
 
     Attributes:
-      trajectory: the rollout.
-      online: views of the agent's network.
-      target: views of its target network.
-      values: computed from them.
+      trajectory: rollout.
+      online: outputs of the agent's network.
+      target: outputs of the target network.
+      values: values and advantages computed from them.
     """
 
     trajectory: Trajectory
@@ -44,15 +44,16 @@ class Experience(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What both parts of the network read of a rollout, in the order in which they read it.
+    """Inputs of both parts of the meta-network, in the order in which they are concatenated.
 
     Attributes:
-      steps: of every step `[T, B, 9]`.
-      embedded: predictions of every step, embedded by either part, `[T, B, 14, 2]`.
-      policies: probabilities of every action, of three policies, `[T, B, A, 3]`.
-      actions: predictions of every action, of two networks, embedded likewise, `[T, B, A, 2, 2]`.
-      advantages: of every action, and which one was taken `[T, B, A, 4]`.
-      taken: the actions taken `[T, B]`.
+      steps: features of every step `[T, B, 9]`.
+      embedded: predictions of every step, embedded by each part, `[T, B, 14, 2]`.
+      policies: probabilities of every action under three policies, `[T, B, A, 3]`.
+      actions: predictions for every action from two networks, embedded by each part,
+        `[T, B, A, 2, 2]`.
+      advantages: values and advantages of every action, and the one-hot action, `[T, B, A, 4]`.
+      taken: actions taken `[T, B]`.
     """
 
     steps: Array
@@ -64,12 +65,12 @@ class Inputs(NamedTuple):
 
 
 class MetaOutputs(NamedTuple):
-    """What the agent should have said; logits.
+    """Targets of the agent's outputs, as logits.
 
     Attributes:
-      policy: pi_hat, `[T, B, A]`.
-      y: y_hat, `[T, B, Y]`.
-      z: z_hat of the action taken, `[T, B, Y]`.
+      policy: policy target pi_hat, `[T, B, A]`.
+      y: prediction target y_hat, `[T, B, Y]`.
+      z: prediction target z_hat of the action taken, `[T, B, Y]`.
     """
 
     policy: Array
@@ -77,25 +78,26 @@ class MetaOutputs(NamedTuple):
     z: Array
 
 
-def no_life(config: DiscoConfig) -> LSTMState:
-    """The memory of an agent that has not learnt yet."""
+def initial_lifetime_state(config: DiscoConfig) -> LSTMState:
+    """Returns the initial state of the lifetime LSTM: zeros."""
     zeros = jnp.zeros((config.lifetime_width,))
     return LSTMState(zeros, zeros)
 
 
 def meta_network(
-    theta: Theta, life: LSTMState, experience: Experience
+    theta: Theta, lifetime: LSTMState, experience: Experience
 ) -> tuple[MetaOutputs, LSTMState]:
-    """Targets of a rollout, and the agent's memory with this rollout in it.
+    """Returns the targets of a rollout and the next state of the lifetime LSTM.
 
-    A backwards LSTM reads the rollout; the memory, as it was before, scales its features; linear
-    layers make of them `y_hat`, `z_hat` and, together with each action's embedding, `pi_hat`. A
-    second LSTM then takes one step on the average of its own embedding of the same inputs.
+    A backward LSTM runs over the rollout. The previous lifetime state gates its features. Linear
+    layers map the features to `y_hat`, `z_hat` and, together with each action's embedding,
+    `pi_hat`. The lifetime LSTM then makes one step on the mean of its own embedding of the same
+    inputs.
 
     Args:
-      theta: `{part: {layer: {"w", "b"}}}`.
-      life: memory `[lifetime_width]`.
-      experience: the rollout.
+      theta: meta-parameters, `{part: {layer: {"w", "b"}}}`.
+      lifetime: state of the lifetime LSTM, `[lifetime_width]`.
+      experience: rollout with network outputs and values.
 
     Reference: Oh et al. 2025, Nature 648:312, methods and extended data.
     """
@@ -103,7 +105,7 @@ def meta_network(
     inputs = _inputs(experience)
     x, actions = _embedded(theta, "trajectory", inputs)
     features = backwards_lstm(net["lstm"], x, experience.trajectory.done)
-    gate = dense(net["gate"], life.hidden)
+    gate = dense(net["gate"], lifetime.hidden)
     features = features * jnp.broadcast_to(gate, features.shape)
     outputs = MetaOutputs(
         policy=_policy(net["pi_hidden"], net["pi_hat"], features, actions),
@@ -111,14 +113,14 @@ def meta_network(
         z=dense(net["z_hat"], features),
     )
     summary = dense(net["summary"], features)
-    return outputs, _lived(theta, life, inputs, summary, outputs.y)
+    return outputs, _lifetime_step(theta, lifetime, inputs, summary, outputs.y)
 
 
 def _policy(hidden: Layer, out: Layer, features: Array, actions: Array) -> Array:
     """`pi_hat [T, B, A]` from features `[T, B, H]` and embeddings of the actions `[T, B, A, C]`.
 
-    The network sees `[features, action]` beside its mean over actions, in which the features are
-    the same again: so their two blocks of weights act as their sum, once a step.
+    The input is `[features, action]` and its mean over actions. Both contain the same features, so
+    the sum of their two weight blocks is applied once per step.
     """
     width = features.shape[-1]
     own, mean = jnp.split(hidden["w"], 2)
@@ -128,20 +130,20 @@ def _policy(hidden: Layer, out: Layer, features: Array, actions: Array) -> Array
     return dense(out, x)[..., 0]
 
 
-def _lived(
-    theta: Theta, life: LSTMState, inputs: Inputs, summary: Array, y_hat: Array
+def _lifetime_step(
+    theta: Theta, lifetime: LSTMState, inputs: Inputs, summary: Array, y_hat: Array
 ) -> LSTMState:
-    """One step of the lifetime's LSTM, on an average over time and batch."""
+    """Makes one step of the lifetime LSTM, on inputs averaged over time and batch."""
     net = theta["lifetime"]
     x, _ = _embedded(theta, "lifetime", inputs)
     y_hat = perceptron(net["y_hidden"], net["y_out"], jax.nn.softmax(y_hat))
     x = jnp.concatenate([x, summary, y_hat], axis=-1)
     x = jnp.mean(dense(net["inputs"], x), axis=(0, 1))
-    return lstm_step(dense(net["lstm"], jnp.concatenate([x, life.hidden])), life.cell)
+    return lstm_step(dense(net["lstm"], jnp.concatenate([x, lifetime.hidden])), lifetime.cell)
 
 
 def _embedded(theta: Theta, part: str, inputs: Inputs) -> tuple[Array, Array]:
-    """Inputs `[T, B, F]` of one part's LSTM, and its embeddings of the actions `[T, B, A, C]`."""
+    """Returns the LSTM inputs `[T, B, F]` of one part, and its action embeddings `[T, B, A, C]`."""
     index = PARTS.index(part)
     actions = jnp.concatenate(
         [inputs.policies, inputs.actions[..., index], inputs.advantages], axis=-1
@@ -178,7 +180,7 @@ def _inputs(experience: Experience) -> Inputs:
         signed_log(values.value),
         signed_log(values.next_value),
         signed_log(values.advantage),
-        values.advantage_normalised,
+        values.advantage_normalized,
         slow,
     ]
     embedded = [seen.y for network in (online, target) for seen in network]
@@ -193,7 +195,7 @@ def _inputs(experience: Experience) -> Inputs:
     advantages = [
         signed_log(values.q),
         signed_log(values.action_advantage),
-        values.action_advantage_normalised,
+        values.action_advantage_normalized,
         jax.nn.one_hot(taken, policy.shape[-1]),
     ]
     return Inputs(

@@ -1,8 +1,8 @@
-"""DiscoRL as an update rule: discovered targets, and action-values for the rule to read.
+"""DiscoRL as an update rule: targets from a meta-network, with action-values among its inputs.
 
-The agent predicts more than its policy: `y` for every state and `z` for every action, whose meaning
-was discovered, action-values `q`, and the next step's policy. A meta-network says what policy, `y`
-and `z` should have been.
+Besides the policy the agent outputs predictions `y` for every state and `z` for every action, whose
+meaning is discovered, action-values `q`, and the next step's policy. A meta-network returns targets
+for the policy, `y` and `z`.
 """
 
 from collections.abc import Mapping
@@ -12,41 +12,42 @@ import jax
 import jax.numpy as jnp
 
 from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.rl import moving_moments
 from metarl.rl.distributions import Categorical
-from metarl.rl.divergences import categorical_divergence
-from metarl.rl.moving_moments import MovingMoments, no_moments
+from metarl.rl.divergences import categorical_kl_divergence
+from metarl.rl.moving_moments import MovingMoments
 from metarl.rl.trajectory import Trajectory
 from metarl.rl.two_hot import two_hot_cross_entropy
 from metarl.rl.value_transforms import signed_hyperbolic
 from metarl.rules.disco.config import DiscoConfig
 from metarl.rules.disco.layers import LSTMState
-from metarl.rules.disco.network import Experience, MetaOutputs, meta_network, no_life
+from metarl.rules.disco.network import Experience, MetaOutputs, initial_lifetime_state, meta_network
 from metarl.rules.disco.theta import init_theta
 from metarl.rules.disco.values import Values, at_action, values
 from metarl.rules.disco.views import NEXT_POLICY, Q, View, Y, Z, views
-from metarl.rules.update_rule import LOGITS, Apply, Clock, Outputs, RuleState, UpdateRule
+from metarl.rules.update_rule import LOGITS, Apply, LifetimeProgress, Outputs, RuleState, UpdateRule
 
 
 class DiscoState(NamedTuple):
-    """What the rule remembers of an agent.
+    """State of the rule for one agent.
 
     Attributes:
-      target_params: slowly following parameters.
-      moments: of advantages.
-      life: state of the lifetime's LSTM.
+      target_params: exponential moving average of the agent's parameters.
+      moments: moving moments of advantages.
+      lifetime: state of the lifetime LSTM.
     """
 
     target_params: PyTree
     moments: MovingMoments
-    life: LSTMState
+    lifetime: LSTMState
 
 
 class DiscoTargets(NamedTuple):
-    """What a rollout should have been.
+    """Targets of the agent's outputs along a rollout.
 
     Attributes:
-      meta: the discovered targets.
-      next_policy: logits of the policy at each step's successor, `[T, B, A]`, a constant.
+      meta: targets from the meta-network.
+      next_policy: logits of the policy at each step's successor, `[T, B, A]`, constants.
       q: targets of the action-values of the actions taken `[T, B]`, constants.
     """
 
@@ -58,16 +59,16 @@ class DiscoTargets(NamedTuple):
 def disco(
     config: DiscoConfig | None = None, theta: Theta | None = None, name: str = "disco"
 ) -> UpdateRule:
-    """Makes the rule.
+    """Makes the DiscoRL update rule.
 
-    The agent descends, averaged over all steps, `KL(pi_hat || pi) + KL(y_hat || y) + KL(z_hat ||
+    The loss is the mean over all steps of `KL(pi_hat || pi) + KL(y_hat || y) + KL(z_hat ||
     z_a)`, `KL(pi_t+1 || next_a)` where the step did not terminate, and 0.2 times the cross-entropy
     of `q_a` with the two-hot Retrace target.
 
     Args:
-      config: architecture and constants; None = Disco103's.
-      theta: meta-parameters to begin with, such as `load(path).theta`; None = random ones.
-      name: of the rule.
+      config: architecture and constants; None = those of Disco103.
+      theta: initial meta-parameters, such as `load(path).theta`; None = random.
+      name: name of the rule.
 
     Reference: Oh et al. 2025, Nature 648:312, eq. 1 and methods.
     """
@@ -85,9 +86,11 @@ def disco(
             NEXT_POLICY: (actions, actions),
         }
 
-    def start(theta: Theta, params: PyTree) -> DiscoState:
+    def init_state(theta: Theta, params: PyTree) -> DiscoState:
         del theta
-        return DiscoState(jax.tree.map(jnp.asarray, params), no_moments(), no_life(config))
+        return DiscoState(
+            jax.tree.map(jnp.asarray, params), moving_moments.init(), initial_lifetime_state(config)
+        )
 
     def targets(
         theta: Theta,
@@ -95,29 +98,29 @@ def disco(
         params: PyTree,
         apply: Apply,
         trajectory: Trajectory,
-        clock: Clock,
+        progress: LifetimeProgress,
     ) -> tuple[DiscoTargets, RuleState, dict[str, Array]]:
-        del clock
+        del progress
         online = views(config, theta, params, apply, trajectory)
         target = views(config, theta, state.target_params, apply, trajectory)
         found, moments = values(config, state.moments, online, target, trajectory)
         experience = Experience(trajectory, online, target, found)
-        meta, life = meta_network(theta, state.life, experience)
-        followed = _follow(config, state.target_params, params)
+        meta, lifetime = meta_network(theta, state.lifetime, experience)
+        followed = _update_target_params(config, state.target_params, params)
         log = _log(meta, found, target.now)
         return (
             DiscoTargets(meta, online.then.logits, found.q_target),
-            DiscoState(followed, moments, life),
+            DiscoState(followed, moments, lifetime),
             log,
         )
 
     def loss(outputs: Outputs, trajectory: Trajectory, targets: DiscoTargets) -> Array:
         return jnp.mean(_step_losses(config, outputs, trajectory, targets))
 
-    return UpdateRule(name, init, outputs, start, targets, loss)
+    return UpdateRule(name, init, outputs, init_state, targets, loss)
 
 
-def _follow(config: DiscoConfig, target_params: PyTree, params: PyTree) -> PyTree:
+def _update_target_params(config: DiscoConfig, target_params: PyTree, params: PyTree) -> PyTree:
     if not config.input_gradient:
         params = jax.lax.stop_gradient(params)
     share = 1.0 - config.target_decay
@@ -127,13 +130,13 @@ def _follow(config: DiscoConfig, target_params: PyTree, params: PyTree) -> PyTre
 def _step_losses(
     config: DiscoConfig, outputs: Outputs, trajectory: Trajectory, targets: DiscoTargets
 ) -> Array:
-    """The loss of every step, `[T, B]`."""
+    """Returns the loss of every step, `[T, B]`."""
     action = trajectory.action
     meta = targets.meta
-    policy = categorical_divergence(meta.policy, outputs[LOGITS])
-    y = categorical_divergence(meta.y, outputs[Y])
-    z = categorical_divergence(meta.z, at_action(outputs[Z], action))
-    next_policy = categorical_divergence(
+    policy = categorical_kl_divergence(meta.policy, outputs[LOGITS])
+    y = categorical_kl_divergence(meta.y, outputs[Y])
+    z = categorical_kl_divergence(meta.z, at_action(outputs[Z], action))
+    next_policy = categorical_kl_divergence(
         targets.next_policy, at_action(outputs[NEXT_POLICY], action)
     )
     value = two_hot_cross_entropy(
@@ -152,11 +155,11 @@ def _step_losses(
 
 
 def _log(meta: MetaOutputs, found: Values, target: View) -> dict[str, Array]:
-    """Scalars to look at, and the terms that regularise a meta-loss."""
+    """Returns scalars for logging, and the terms that regularize a meta-loss."""
     return {
         "q_target": jnp.mean(found.q_target),
         "advantage": jnp.mean(found.advantage),
         "policy_target_entropy": jnp.mean(Categorical(meta.policy).entropy()),
-        "policy_target_divergence": jnp.mean(categorical_divergence(target.logits, meta.policy)),
+        "policy_target_divergence": jnp.mean(categorical_kl_divergence(target.logits, meta.policy)),
         "squared_means": jnp.sum(jnp.stack([jnp.mean(x) for x in meta]) ** 2),
     }

@@ -1,7 +1,7 @@
-"""The meta-parameters: their names, shapes and initialisation, and their published names.
+"""The meta-parameters: names, shapes and initialization, and the names in the published file.
 
-`theta` is `{part: {layer: {"w": [in, out], "b": [out]}}}`. The part `trajectory` reads a rollout
-and makes the targets, the part `lifetime` reads it again and remembers it.
+`theta` is `{part: {layer: {"w": [in, out], "b": [out]}}}`. The part `trajectory` maps a rollout to
+targets; the part `lifetime` maps the same rollout to a step of the lifetime LSTM.
 """
 
 import math
@@ -16,13 +16,13 @@ from metarl.core.types import Key, Theta
 from metarl.rules.disco.config import DiscoConfig
 
 PARTS = ("trajectory", "lifetime")
-"""The two networks, in the order in which embeddings are stacked."""
+"""The two parts, in the order in which their embeddings are stacked."""
 
 BASE_INPUTS = 23
-"""Inputs of a step that are not embeddings of its actions."""
+"""Number of features of a step that are not action embeddings."""
 
 ACTION_INPUTS = 9
-"""Inputs of every action of a step."""
+"""Number of features of every action of a step."""
 
 Shapes = dict[str, dict[str, tuple[int, int]]]
 
@@ -60,7 +60,7 @@ _PREFIXES = {"trajectory": "lstm", "lifetime": "lstm/~/meta_lstm/~unroll"}
 
 
 def layer_shapes(config: DiscoConfig) -> Shapes:
-    """Shape `(in, out)` of every layer's weights; its biases are `(out,)`."""
+    """Returns the weight shape `(in, out)` of every layer; biases are `(out,)`."""
     hidden, out = config.action_channels
     inputs = BASE_INPUTS + 2 * out
     embedders = {
@@ -68,7 +68,7 @@ def layer_shapes(config: DiscoConfig) -> Shapes:
         "y_out": (config.embedding, 1),
         "z_hidden": (config.prediction_size, config.embedding),
         "z_out": (config.embedding, 1),
-        # Every action sees itself and the mean over actions.
+        # The input of every action is its own features and the mean over actions.
         "action_hidden": (2 * ACTION_INPUTS, hidden),
         "action_out": (2 * hidden, out),
     }
@@ -89,7 +89,7 @@ def layer_shapes(config: DiscoConfig) -> Shapes:
 
 
 def init_theta(config: DiscoConfig, key: Key) -> Theta:
-    """Draws meta-parameters: truncated normal weights, zero biases."""
+    """Samples meta-parameters: truncated normal weights, zero biases."""
     theta: Theta = {}
     for part, layers in layer_shapes(config).items():
         theta[part] = {}
@@ -101,7 +101,7 @@ def init_theta(config: DiscoConfig, key: Key) -> Theta:
 
 
 def published_shapes(config: DiscoConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of the published file, for networks of these widths."""
+    """Returns name and shape of every array of the published file, for this architecture."""
     shapes: dict[str, tuple[int, ...]] = {}
     for part, layers in layer_shapes(config).items():
         for layer, shape in layers.items():
@@ -112,7 +112,7 @@ def published_shapes(config: DiscoConfig) -> dict[str, tuple[int, ...]]:
 
 
 def from_published(config: DiscoConfig, arrays: Mapping[str, Any]) -> Theta:
-    """Sorts arrays of the published names into theta; they must have `published_shapes`."""
+    """Converts arrays with published names and `published_shapes` to theta."""
     theta: Theta = {}
     for part, layers in layer_shapes(config).items():
         theta[part] = {}
@@ -121,18 +121,6 @@ def from_published(config: DiscoConfig, arrays: Mapping[str, Any]) -> Theta:
             weights = arrays[f"{name}/w"].reshape(shape)
             theta[part][layer] = {"w": weights, "b": arrays[f"{name}/b"]}
     return theta
-
-
-def to_published(config: DiscoConfig, theta: Theta) -> dict[str, Any]:
-    """The inverse of `from_published`."""
-    arrays = {}
-    for part, layers in layer_shapes(config).items():
-        for layer, shape in layers.items():
-            name = _published_name(part, layer)
-            published = (1, *shape) if _is_convolution(name) else shape
-            arrays[f"{name}/w"] = theta[part][layer]["w"].reshape(published)
-            arrays[f"{name}/b"] = theta[part][layer]["b"]
-    return arrays
 
 
 def _published_name(part: str, layer: str) -> str:

@@ -1,4 +1,4 @@
-"""Action-value targets and advantages, as DiscoRL computes them from a rollout."""
+"""Action-value targets and advantages of DiscoRL."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from metarl.core.types import Array
+from metarl.rl import moving_moments
 from metarl.rl.distributions import Categorical
-from metarl.rl.moving_moments import MovingMoments, moved, normalised
+from metarl.rl.moving_moments import MovingMoments
 from metarl.rl.retrace import retrace_targets
 from metarl.rl.trajectory import Trajectory
 from metarl.rules.disco.config import DiscoConfig
@@ -18,14 +19,14 @@ class Values(NamedTuple):
     """Values along a rollout, `[T, B]`; those of every action `[T, B, A]`.
 
     Attributes:
-      value: of the state acted in, by the agent's own action-values.
-      next_value: of the state reached, by the same.
+      value: value of the state acted in, from the agent's own action-values.
+      next_value: value of the state reached, from the agent's own action-values.
       q: action-values of the target network.
-      q_target: Retrace's target for the action taken.
-      advantage: `q_target - V`, with the target network's `V`.
-      advantage_normalised: the same by its moving mean and standard deviation.
-      action_advantage: `q - V` of every action.
-      action_advantage_normalised: the same by the moments of `advantage`.
+      q_target: Retrace target of the action taken.
+      advantage: advantage `q_target - V`, with the target network's `V`.
+      advantage_normalized: `advantage`, normalized by its moving mean and standard deviation.
+      action_advantage: advantage `q - V` of every action.
+      action_advantage_normalized: `action_advantage`, normalized by the moments of `advantage`.
     """
 
     value: Array
@@ -33,18 +34,18 @@ class Values(NamedTuple):
     q: Array
     q_target: Array
     advantage: Array
-    advantage_normalised: Array
+    advantage_normalized: Array
     action_advantage: Array
-    action_advantage_normalised: Array
+    action_advantage_normalized: Array
 
 
 def behaviour_logits(trajectory: Trajectory) -> Array:
-    """Logits `[T, B, A]` of the policy that acted."""
-    return trajectory.policy[0]
+    """Returns the logits `[T, B, A]` of the behaviour policy."""
+    return trajectory.behaviour_params[0]
 
 
 def at_action(x: Array, action: Array) -> Array:
-    """Picks from `x [T, B, A, ...]` what belongs to the actions taken `[T, B]`."""
+    """Selects from `x [T, B, A, ...]` the entries of the actions taken `[T, B]`."""
     chosen = jax.nn.one_hot(action, x.shape[2], dtype=x.dtype)
     # A masked sum: on CPU much faster than a gather and the scatter of its gradient.
     return jnp.sum(x * chosen.reshape(chosen.shape + (1,) * (x.ndim - 3)), axis=2)
@@ -57,10 +58,10 @@ def values(
     target: Views,
     trajectory: Trajectory,
 ) -> tuple[Values, MovingMoments]:
-    """Values of a rollout, and the moments of advantages with this rollout's among them.
+    """Returns the values of a rollout and the updated moments of advantages.
 
-    State values are expected action-values under the agent's present policy, of its own network and
-    of the target network. Traces are `lambda min(1, pi(a) / mu(a))`.
+    State values are expected action-values under the agent's current policy, for the agent's
+    network and for the target network. Trace coefficients are `lambda min(1, pi(a) / mu(a))`.
 
     Reference: Oh et al. 2025, Nature 648:312, methods.
     """
@@ -82,15 +83,17 @@ def values(
     )
     advantage = q_target - baseline
     action_advantage = target.now.q - baseline[..., None]
-    moments = moved(moments, advantage, config.moments_decay)
+    moments = moving_moments.update(moments, advantage, config.moments_decay)
     found = Values(
         value=jnp.sum(policy * online.now.q, axis=-1),
         next_value=jnp.sum(next_policy * online.then.q, axis=-1),
         q=target.now.q,
         q_target=q_target,
         advantage=advantage,
-        advantage_normalised=normalised(moments, advantage, config.moments_eps),
+        advantage_normalized=moving_moments.normalize(moments, advantage, config.moments_eps),
         action_advantage=action_advantage,
-        action_advantage_normalised=normalised(moments, action_advantage, config.moments_eps),
+        action_advantage_normalized=moving_moments.normalize(
+            moments, action_advantage, config.moments_eps
+        ),
     )
     return jax.lax.stop_gradient((found, moments))

@@ -1,7 +1,7 @@
-"""What the rule keeps of an agent's outputs: a few numbers an observation.
+"""Compact features of an agent's outputs, as the meta-network reads them.
 
-Predictions have hundreds of entries. Each is embedded as soon as it is computed, once for all that
-reads it, and only embeddings are paired along time.
+Predictions have hundreds of elements. They are embedded right after they are computed, so that only
+embeddings are paired along time.
 """
 
 from typing import NamedTuple
@@ -22,13 +22,13 @@ Y, Z, Q, NEXT_POLICY = "y", "z", "q", "aux_pi"
 
 
 class View(NamedTuple):
-    """A network's outputs for observations `[...]`, as the rule sees them.
+    """Features of a network's outputs for observations `[...]`.
 
     Attributes:
-      logits: of the policy `[..., A]`.
+      logits: policy logits `[..., A]`.
       q: action-values `[..., A]`, in units of reward.
-      y: `y` embedded by the networks of either part, `[..., 2]`.
-      z: `z` of every action, embedded likewise, `[..., A, 2]`.
+      y: embeddings of `y` by both parts of the meta-network, `[..., 2]`.
+      z: embeddings of `z` of every action by both parts, `[..., A, 2]`.
     """
 
     logits: Array
@@ -38,14 +38,14 @@ class View(NamedTuple):
 
 
 class Views(NamedTuple):
-    """Views `[T, B, ...]` of the observations acted on, and of those that the steps led to."""
+    """Features `[T, B, ...]` of the observations acted on, and of the next observations."""
 
     now: View
     then: View
 
 
 def view(config: DiscoConfig, theta: Theta, outputs: Outputs) -> View:
-    """Reduces outputs; a gradient flows through the predictions only, and only if asked for."""
+    """Returns the features of outputs; with `input_gradient`, only `y` and `z` carry a gradient."""
     if not config.input_gradient:
         outputs = jax.lax.stop_gradient(dict(outputs))
     fixed = jax.lax.stop_gradient({LOGITS: outputs[LOGITS], Q: outputs[Q]})
@@ -61,12 +61,13 @@ def view(config: DiscoConfig, theta: Theta, outputs: Outputs) -> View:
 def views(
     config: DiscoConfig, theta: Theta, params: PyTree, apply: Apply, trajectory: Trajectory
 ) -> Views:
-    """Views of every step and its successor.
+    """Returns the features of every step and of its successor.
 
-    The successor of a step is the next one of the rollout, whose outputs are there already. Where
-    an episode was truncated it is the final observation; the network sees these in a second pass,
-    which is skipped if there are none. Where an episode was terminated nothing depends on it, but
-    for inputs of the meta-network that were the new episode's in its training as well.
+    The successor of a step is the next step of the rollout, whose outputs are already computed.
+    Where an episode was truncated, the successor is the final observation; the network is applied
+    to these in a second pass, which is skipped if there are none. Where an episode terminated, the
+    successor belongs to the new episode, as in the published meta-training; only inputs of the
+    meta-network depend on it.
     """
     now = view(config, theta, apply(params, trajectory.obs))
     last = view(config, theta, apply(params, trajectory.next_obs[-1:]))

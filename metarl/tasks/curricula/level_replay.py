@@ -1,8 +1,8 @@
-"""Prioritised level replay: levels on which something can be learned are played again.
+"""Prioritized level replay (PLR): levels with high scores are sampled again.
 
 Jiang et al. 2021, arXiv:2010.03934; with regret as the score, Jiang et al. 2021, arXiv:2110.02439;
-for meta-learning, where a level is played for a whole lifetime, Jackson et al. 2023,
-arXiv:2310.02782. A level is a task of any distribution; `C` levels are kept.
+for meta-learning, where an agent is trained on a level for a whole lifetime, Jackson et al. 2023,
+arXiv:2310.02782. A level is a task of any distribution; the buffer holds `C` levels.
 """
 
 import math
@@ -17,7 +17,7 @@ from metarl.core.contracts import TaskDistribution
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Task
-from metarl.tasks.curricula.priorities import PRIORITISATIONS, log_shares, mixed
+from metarl.tasks.curricula.priorities import PRIORITIZATIONS, log_shares, mix_with_staleness
 
 NO_SLOT = -1
 """Slot of an unroll that needs no task, or of a level for which no buffer entry was free."""
@@ -25,12 +25,12 @@ NO_SLOT = -1
 
 @dataclass(frozen=True)
 class LevelReplayConfig:
-    """Settings of prioritised level replay.
+    """Settings of prioritized level replay.
 
     Attributes:
       capacity: C, levels kept.
       replay_probability: probability that a new unroll replays a level of the buffer.
-      prioritisation: how scores become weights, a name of `PRIORITISATIONS`.
+      prioritisation: how scores become weights, a name of `PRIORITIZATIONS`.
       temperature: of the weights; the smaller, the more the best levels are preferred.
       staleness: share of replays that go by how long ago a level was last handed out.
       minimum_fill: share of the buffer that has to be evaluated before anything is replayed.
@@ -45,7 +45,7 @@ class LevelReplayConfig:
 
     def __post_init__(self) -> None:
         check_positive(capacity=self.capacity, temperature=self.temperature)
-        check_choice("prioritisation", self.prioritisation, PRIORITISATIONS)
+        check_choice("prioritisation", self.prioritisation, PRIORITIZATIONS)
         check_range(
             0, 1,
             replay_probability=self.replay_probability,
@@ -55,21 +55,21 @@ class LevelReplayConfig:
 
     @property
     def needed(self) -> int:
-        """Evaluated levels that there must be before anything is replayed."""
+        """Number of evaluated levels before any level is replayed."""
         return math.ceil(self.minimum_fill * self.capacity)
 
 
 class LevelBuffer(NamedTuple):
-    """Levels and what is known of them; leaves `[C, ...]` but for the clock.
+    """Buffer of levels and their scores; leaves `[C, ...]` except for `clock`.
 
     Attributes:
-      levels: the tasks; of no meaning in an entry with no plays.
-      scores: of the last lifetime that was reported; of no meaning unless evaluated.
-      evaluated: whether a finite score was reported since the level came into its entry.
-      in_use: whether a lifetime on it is under way.
-      plays: how often the level was handed out; 0 = the entry was never filled.
-      last_played: what the clock showed when it last was.
-      clock: levels handed out so far, an int32 scalar.
+      levels: tasks; undefined in an entry with no plays.
+      scores: scores of the last reported lifetime; undefined unless evaluated.
+      evaluated: whether a finite score was reported since the level was inserted.
+      in_use: whether a lifetime on the level is running.
+      plays: number of times the level was sampled; 0 = the entry was never filled.
+      last_played: value of `clock` when the level was last sampled.
+      clock: number of levels sampled so far, an int32 scalar.
     """
 
     levels: Task
@@ -83,18 +83,18 @@ class LevelBuffer(NamedTuple):
 
 @dataclass(frozen=True)
 class LevelReplay:
-    """The curriculum of a buffer of levels.
+    """Curriculum with a level buffer.
 
     A level is fresh, then in use, then evaluated; from there it is replayed or overwritten. One in
     use is neither, so no two unrolls share a level. A lifetime whose score is not finite says
     nothing: its level is no longer evaluated, and its entry is the next to be overwritten.
 
-    Whoever trains on fresh levels too does what Jackson et al. did; to leave them out of the
-    gradient, as robust replay does, is up to the trainer.
+    Jackson et al. also train on new levels; robust PLR excludes them from the gradient. This class
+    leaves that to the caller.
 
     Attributes:
       config: settings.
-      tasks: where fresh levels come from.
+      tasks: distribution over new levels.
     """
 
     config: LevelReplayConfig
@@ -114,12 +114,12 @@ class LevelReplay:
             )
 
     def init(self, key: Key) -> LevelBuffer:
-        """Starts with an empty buffer."""
+        """Returns an empty buffer."""
         capacity = self.config.capacity
 
         def repeat(x: Array) -> Array:
             x = jnp.asarray(x)
-            x = jnp.asarray(x, x.dtype)  # not weakly typed, as a stored state is not either
+            x = jnp.asarray(x, x.dtype)  # not weakly typed, like a restored state
             return jnp.broadcast_to(x, (capacity, *x.shape))
 
         return LevelBuffer(
@@ -157,7 +157,7 @@ class LevelReplay:
         key_coins, key_levels, key_fresh = split_named(key, "coins", "levels", "fresh")
         coins = jax.random.bernoulli(key_coins, config.replay_probability, (unrolls,))
         enough = jnp.sum(state.evaluated) >= config.needed
-        # The largest sums of log-probability and Gumbel noise are a draw without replacement.
+        # Gumbel top-k: the largest sums of log-probability and noise sample without replacement.
         noise = jax.random.gumbel(key_levels, (config.capacity,))
         replayed, is_replay = _best(self._log_probabilities(state) + noise, wanted & coins & enough)
         blocked = state.in_use.at[replayed].set(True, mode="drop")
@@ -199,26 +199,26 @@ class LevelReplay:
         )
 
     def probabilities(self, state: LevelBuffer) -> Array:
-        """Chance `[C]` of each level to be the next that is replayed; zero if it cannot be.
+        """Returns the probability `[C]` of each level to be replayed next; zero if it cannot be.
 
-        `(1 - staleness) P_score + staleness P_stale` over the levels that are evaluated and not in
-        use, `P_stale` in proportion to the age.
+        It is `(1 - staleness) P_score + staleness P_stale` over the levels that are evaluated and
+        not in use, with `P_stale` proportional to the age.
         """
         return jnp.exp(self._log_probabilities(state))
 
     def _log_probabilities(self, state: LevelBuffer) -> Array:
         config, can = self.config, state.evaluated & ~state.in_use
-        weights = PRIORITISATIONS[config.prioritisation](state.scores, can, config.temperature)
+        weights = PRIORITIZATIONS[config.prioritisation](state.scores, can, config.temperature)
         age = (state.clock - state.last_played).astype(jnp.float32)
         by_age = log_shares(jnp.where(can, jnp.log(age), -jnp.inf), can)
-        return mixed(log_shares(weights, can), by_age, config.staleness)
+        return mix_with_staleness(log_shares(weights, can), by_age, config.staleness)
 
     def snapshot(self, state: LevelBuffer) -> dict[str, Task]:
-        """The buffer for people to look at.
+        """Returns the buffer content for logging.
 
         Returns:
-          By name, all `[C, ...]`: `levels`; `scores`, NaN unless evaluated; `ages`, levels handed
-          out since it was last played; `plays`, 0 = never filled; `probabilities` of a replay;
+          By name, all `[C, ...]`: `levels`; `scores`, NaN unless evaluated; `ages`, levels sampled
+          since the level was last; `plays`, 0 = never filled; `probabilities` of a replay;
           `evaluated` and `in_use`.
         """
         return {

@@ -1,7 +1,7 @@
-"""How likely each level of a buffer is to be replayed; all in logarithms, so nothing overflows.
+"""Replay probabilities of the levels in a buffer, in logarithms to avoid overflow.
 
-`C` is the capacity of the buffer. Only levels that `can` be replayed, booleans `[C]`, have a
-weight; the others are at minus infinity.
+`C` is the capacity of the buffer. Only levels that `can` be replayed, bool `[C]`, have a weight;
+the log-weights of the others are minus infinity.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,17 @@ from metarl.core.types import Array
 
 
 def rank_weights(scores: Array, can: Array, temperature: float) -> Array:
-    """`-log(rank) / temperature`, the highest score having rank 1 and ties their mean rank.
+    """Returns rank weights, `-log(rank) / temperature`; the highest score has rank 1.
+
+    Tied levels have their mean rank.
 
     Args:
-      scores: finite where `can`, `[C]`.
-      can: which levels can be replayed, `[C]`.
-      temperature: above zero; the smaller, the more the best levels are preferred.
+      scores: scores of the levels, finite where `can`, `[C]`.
+      can: whether a level can be replayed, `[C]`.
+      temperature: temperature above zero; lower values prefer the highest scores more.
 
     Returns:
-      Logarithms of weights, `[C]`.
+      Log-weights, `[C]`.
 
     Reference: Jiang et al. 2021, arXiv:2010.03934, section 3.2.
     """
@@ -35,9 +37,9 @@ def rank_weights(scores: Array, can: Array, temperature: float) -> Array:
 
 
 def proportional_weights(scores: Array, can: Array, temperature: float) -> Array:
-    """`log(score) / temperature`; a score of zero or less has no weight.
+    """Returns proportional weights, `log(score) / temperature`; scores <= 0 have no weight.
 
-    Args and returns as of `rank_weights`.
+    For arguments and result see `rank_weights`.
 
     Reference: Jiang et al. 2021, arXiv:2010.03934, section 3.2.
     """
@@ -46,9 +48,9 @@ def proportional_weights(scores: Array, can: Array, temperature: float) -> Array
 
 
 def softmax_weights(scores: Array, can: Array, temperature: float) -> Array:
-    """`(score - highest score) / temperature`, for scores of either sign.
+    """Returns softmax weights, `(score - max score) / temperature`, for scores of either sign.
 
-    Args and returns as of `rank_weights`.
+    For arguments and result see `rank_weights`.
 
     Reference: the buffer of Jackson et al. 2023, arXiv:2310.02782.
     """
@@ -57,21 +59,21 @@ def softmax_weights(scores: Array, can: Array, temperature: float) -> Array:
     return jnp.where(can, below / temperature, -jnp.inf)
 
 
-PRIORITISATIONS: MappingProxyType[str, Callable[[Array, Array, float], Array]] = MappingProxyType(
+PRIORITIZATIONS: MappingProxyType[str, Callable[[Array, Array, float], Array]] = MappingProxyType(
     {"rank": rank_weights, "proportional": proportional_weights, "softmax": softmax_weights}
 )
-"""Every prioritisation by the name that configurations use."""
+"""Prioritization functions by name."""
 
 
 def log_shares(log_weights: Array, can: Array) -> Array:
-    """Weights that sum to one, `[C]`; equal ones where no level has any weight."""
+    """Normalizes log-weights `[C]` to log-probabilities; uniform if no level has a weight."""
     equal = jnp.where(can, 0.0, -jnp.inf)
     log_weights = jnp.where(jnp.max(log_weights) > -jnp.inf, log_weights, equal)
     return jnp.where(can, jax.nn.log_softmax(log_weights), -jnp.inf)
 
 
-def mixed(by_score: Array, by_staleness: Array, staleness: float) -> Array:
-    """`log((1 - staleness) P_score + staleness P_stale)`, `[C]`, from the logarithms of both.
+def mix_with_staleness(by_score: Array, by_staleness: Array, staleness: float) -> Array:
+    """Returns `log((1 - staleness) P_score + staleness P_stale)`, `[C]`.
 
     Reference: Jiang et al. 2021, arXiv:2010.03934, section 3.2.
     """

@@ -1,4 +1,4 @@
-"""Lifetimes that grow while meta-training goes on: short lives teach first, long ones last."""
+"""Schedules of lifetimes over meta-training: short lifetimes first, long ones later."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from metarl.tasks.lifetimes import TimedTask
 
 
 class ScheduledState(NamedTuple):
-    """Outer steps so far, an int32 scalar, and the state of the curriculum that hands out tasks."""
+    """Number of outer steps so far, an int32 scalar, and the state of the wrapped curriculum."""
 
     step: Array
     tasks: PyTree
@@ -26,14 +26,15 @@ class ScheduledState(NamedTuple):
 class ScheduledLifetimes:
     """Adds a lifetime to the tasks of a curriculum, `schedule(outer step) * exp(jitter * u)`.
 
-    `u` is uniform in [-1, 1], drawn for each life. The outer steps are counted by the reports, of
-    which an estimator makes one at every step. Lives under way keep the lifetime they began with.
+    `u` is uniform in [-1, 1], sampled for each lifetime. Every call of `report` counts as an outer
+    step; estimators make one per step. Running inner training runs keep their lifetime.
 
     Attributes:
-      curriculum: where tasks come from, such as `Uniform`.
-      schedule: maps the outer step to the median lifetime, in updates: `growing`, or one of optax.
-      jitter: j >= 0; spreads lifetimes over `[exp(-j), exp(j)]` times their median, so that lives
-        that began together do not end together.
+      curriculum: curriculum that samples tasks, such as `Uniform`.
+      schedule: function from the outer step to the median lifetime, in updates: `growing`, or an
+        optax schedule.
+      jitter: spread j >= 0: lifetimes are in `[exp(-j), exp(j)]` times their median, so that
+        inner training runs that start together do not end together.
     """
 
     curriculum: Curriculum
@@ -44,13 +45,13 @@ class ScheduledLifetimes:
         check_range(0.0, 5.0, jitter=self.jitter)
 
     def init(self, key: Key) -> ScheduledState:
-        """Starts at outer step 0."""
+        """Returns the state at outer step 0."""
         return ScheduledState(jnp.zeros((), jnp.int32), self.curriculum.init(key))
 
     def draw(
         self, key: Key, state: ScheduledState, wanted: Array
     ) -> tuple[TimedTask, Array, ScheduledState]:
-        """Draws tasks as the curriculum does, and a lifetime of at least one update for each."""
+        """Samples tasks from the curriculum, and a lifetime of at least one update for each."""
         key_tasks, key_jitter = split_named(key, "tasks", "jitter")
         tasks, slots, inner = self.curriculum.draw(key_tasks, state.tasks, wanted)
         noise = jax.random.uniform(key_jitter, wanted.shape, minval=-1.0, maxval=1.0)
@@ -67,12 +68,12 @@ class ScheduledLifetimes:
 
 
 def growing(low: float, high: float, steps: int) -> Callable[[Array], Array]:
-    """A schedule from `low` to `high` in `steps` outer steps, even in the logarithm, then constant.
+    """Returns an exponential schedule from `low` to `high` in `steps` outer steps, then constant.
 
     Args:
       low: lifetime at outer step 0, in updates.
       high: lifetime from step `steps` on.
-      steps: above zero.
+      steps: number of outer steps, above zero.
 
     Raises:
       ConfigError: `high` is below `low`, or a value is not positive.

@@ -1,4 +1,4 @@
-"""The curriculum that learns nothing: a fresh task for every lifetime."""
+"""A curriculum that does not adapt: a new task for every lifetime."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from metarl.core.types import Array, Key, Task
 
 @dataclass(frozen=True)
 class Uniform:
-    """Draws from a distribution over tasks, whatever is reported.
+    """Samples from a distribution over tasks; ignores scores.
 
     Attributes:
-      tasks: where tasks come from.
+      tasks: distribution over tasks.
     """
 
     tasks: TaskDistribution
 
     def init(self, key: Key) -> tuple[()]:
-        """Starts; there is nothing to remember."""
+        """Returns an empty state."""
         del key
         return ()
 

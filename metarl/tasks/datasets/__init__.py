@@ -1,4 +1,4 @@
-"""L2: data sets, shipped, made from a recipe, or downloaded from their official places."""
+"""L2: data sets: included in the package, generated, or downloaded from their official sources."""
 
 from metarl.tasks.datasets.dataset import Dataset, Text
 from metarl.tasks.datasets.registry import load, load_text, names

@@ -1,4 +1,4 @@
-"""What a data set is: arrays in memory, with a part that training never sees."""
+"""Data sets: arrays in memory, with a held-out part."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,20 @@ from metarl.core.types import Array
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Inputs and their classes.
+    """A classification data set.
 
-    Inputs of one byte an entry are kept so: a program that draws batches holds the data as a
-    constant, and this is what its compilation costs.
+    Inputs of one byte per element are stored as uint8: a compiled program that samples batches
+    holds the data as a constant, whose size determines the compile time.
 
     Attributes:
-      name: as `metarl.tasks.datasets.load` knows it.
-      train_inputs: `[n, ...]`, uint8 or float32; images are `[n, height, width, channels]`.
-      train_targets: `[n]` int32, from 0.
-      test_inputs: `[m, ...]`, none of which is in training.
-      test_targets: `[m]` int32.
-      classes: how many there are.
-      scale: of inputs as a network sees them, `inputs * scale`.
+      name: name in `metarl.tasks.datasets.load`.
+      train_inputs: training inputs `[n, ...]`, uint8 or float32; images are
+        `[n, height, width, channels]`.
+      train_targets: training classes `[n]` int32, from 0.
+      test_inputs: held-out inputs `[m, ...]`.
+      test_targets: held-out classes `[m]` int32.
+      classes: number of classes.
+      scale: factor of the inputs in `preprocess`.
     """
 
     name: str
@@ -38,20 +39,20 @@ class Dataset:
         """Shape of one input."""
         return self.train_inputs.shape[1:]
 
-    def seen(self, inputs: Array) -> Array:
-        """Turns stored inputs into what a network sees, float32."""
+    def preprocess(self, inputs: Array) -> Array:
+        """Returns network inputs, `inputs * scale` in float32."""
         return inputs.astype(jnp.float32) * self.scale
 
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A text in characters, numbered from 0.
+    """A text as character indices.
 
     Attributes:
-      name: as `metarl.tasks.datasets.load` knows it.
-      train: `[n]` uint8.
-      test: `[m]` uint8; no line of it is in training.
-      characters: all there are, in the order of their numbers.
+      name: name in `metarl.tasks.datasets.load_text`.
+      train: training text `[n]` uint8.
+      test: held-out text `[m]` uint8; no line of it is in the training text.
+      characters: vocabulary, in the order of the indices.
     """
 
     name: str
@@ -60,5 +61,5 @@ class Text:
     characters: str
 
     def decode(self, numbers: np.ndarray) -> str:
-        """Spells numbers out."""
+        """Converts indices to text."""
         return "".join(self.characters[int(number)] for number in np.asarray(numbers))

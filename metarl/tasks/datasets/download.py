@@ -1,4 +1,4 @@
-"""Files from their official places: downloaded once, kept in a folder, checked whenever read."""
+"""Downloaded files: cached in a folder, with checksums verified at every read."""
 
 import hashlib
 import http.client
@@ -14,17 +14,17 @@ FOLDER_VARIABLE = "METARL_DATA"
 """Environment variable that names the folder for downloaded data."""
 
 _TIMEOUT = 60.0
-"""Seconds without a byte after which a download is given up."""
+"""Timeout of a download in seconds without data."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that others publish.
+    """A published file.
 
     Attributes:
-      name: of the file, below the data folder.
-      urls: where it is, tried in order.
-      md5: its published checksum, hexadecimal. It tells damage and other editions, and is no
+      name: path of the file, relative to the data folder.
+      urls: addresses of the file, tried in order.
+      md5: published MD5 checksum, hexadecimal. It detects damage and other versions; it is no
         protection against forgery, which a parser of plain bytes does not need.
     """
 
@@ -34,7 +34,7 @@ class RemoteFile:
 
 
 def data_folder() -> Path:
-    """The folder for downloaded data: `$METARL_DATA`, or `~/.cache/metarl`."""
+    """Returns the folder for downloaded data: `$METARL_DATA`, or `~/.cache/metarl`."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "metarl"
 
@@ -43,11 +43,11 @@ def fetch(file: RemoteFile, folder: Path | None = None) -> bytes:
     """Returns the bytes of a file, downloaded if the folder does not have it.
 
     Args:
-      file: which one.
-      folder: where it is kept; None = `data_folder()`.
+      file: file to read.
+      folder: data folder; None = `data_folder()`.
 
     Raises:
-      ArtifactError: it is not there and cannot be downloaded, or it is not the published file.
+      ArtifactError: the file cannot be downloaded, or is not the published file.
       RunError: the folder cannot be read or written.
     """
     path = (folder or data_folder()) / file.name
@@ -75,7 +75,7 @@ def _download(file: RemoteFile, path: Path) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
                 content = response.read()
-        # urllib lets errors of sockets and of HTTP through; all are OSErrors but bad replies.
+        # Socket and HTTP errors of urllib are OSErrors, except for malformed replies.
         except (OSError, ValueError, http.client.HTTPException) as error:
             failures.append(f"{url}: {error}")
             continue

@@ -1,4 +1,4 @@
-"""The file formats of image data sets: idx (MNIST) and the binary version of CIFAR."""
+"""File formats of image data sets: idx (MNIST) and the binary version of CIFAR."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ import numpy as np
 from metarl.core.errors import ArtifactError
 
 _UNSIGNED_BYTE = 8
-"""The idx code of the only type that these data sets use."""
+"""idx code of the element type of these data sets."""
 
 _CIFAR_SIDE, _CIFAR_CHANNELS = 32, 3
 
@@ -20,18 +20,19 @@ def read_idx(name: str, content: bytes, axes: int) -> np.ndarray:
     """Reads a gzipped idx file of bytes.
 
     Two zero bytes, a type, the number of axes; then the size of each axis, big-endian in four
-    bytes; then the entries, last axis fastest.
+    bytes; then the elements, last axis fastest.
 
     Args:
-      name: of the file, for errors.
-      content: the compressed file.
-      axes: how many it must have.
+      name: name of the file, for errors.
+      content: compressed file.
+      axes: expected number of axes.
 
     Returns:
       uint8 array.
 
     Raises:
-      ArtifactError: it is not gzip, not idx of bytes with so many axes, or too short or long.
+      ArtifactError: the file is not gzip, not idx of bytes with this number of axes, or has the
+        wrong size.
     """
     try:
         data = gzip.decompress(content)
@@ -60,15 +61,15 @@ def read_cifar(name: str, content: bytes, members: tuple[str, ...]) -> tuple[np.
     unpacked to the disk.
 
     Args:
-      name: of the archive, for errors.
-      content: the compressed archive.
-      members: paths in it, whose records are joined in this order.
+      name: name of the archive, for errors.
+      content: compressed archive.
+      members: paths in the archive, whose records are concatenated in this order.
 
     Returns:
       Images `[n, 32, 32, 3]` and labels `[n]`, uint8.
 
     Raises:
-      ArtifactError: it is not a whole archive, a member is missing, or holds broken records.
+      ArtifactError: the archive is incomplete, a member is missing, or has incomplete records.
     """
     pixels = _CIFAR_CHANNELS * _CIFAR_SIDE**2
     records = []

@@ -10,7 +10,7 @@ from metarl.core.errors import ArtifactError, ConfigError
 from metarl.tasks.datasets.dataset import Dataset
 from metarl.tasks.datasets.download import RemoteFile, fetch
 from metarl.tasks.datasets.formats import read_cifar, read_idx
-from metarl.tasks.datasets.resize import grey, resized
+from metarl.tasks.datasets.resize import grayscale, resize
 
 _CLASSES = 10
 
@@ -75,10 +75,10 @@ CIFAR10 = RemoteFile(
 
 
 def read_idx_files(name: str, files: IdxFiles, folder: Path | None = None) -> Dataset:
-    """Reads a data set of images in the format of MNIST, downloading what is not there.
+    """Loads a data set of images in the format of MNIST; downloads missing files.
 
     Raises:
-      ArtifactError: see `fetch` and `read_idx`; or images and labels are not as many.
+      ArtifactError: see `fetch` and `read_idx`; or the numbers of images and labels differ.
     """
 
     def part(images: RemoteFile, labels: RemoteFile) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +94,7 @@ def read_idx_files(name: str, files: IdxFiles, folder: Path | None = None) -> Da
 
 
 def read_cifar10(name: str, file: RemoteFile, folder: Path | None = None) -> Dataset:
-    """Reads CIFAR-10 from its binary version, downloading it if it is not there.
+    """Loads CIFAR-10 from its binary version; downloads it if it is missing.
 
     Raises:
       ArtifactError: see `fetch` and `read_cifar`.
@@ -108,27 +108,27 @@ def read_cifar10(name: str, file: RemoteFile, folder: Path | None = None) -> Dat
     return Dataset(name, *train, *test, classes=_CLASSES, scale=1 / 255)
 
 
-def prepared(
+def preprocess_images(
     dataset: Dataset, size: int | None = None, antialias: bool = True, gray: bool = False
 ) -> Dataset:
-    """Images made smaller, and colourless.
+    """Resizes images and converts them to grayscale.
 
     Args:
-      dataset: of uint8 images.
-      size: of both sides; None = as they are.
-      antialias: see `resized`.
-      gray: whether only the brightness is kept.
+      dataset: data set of uint8 images.
+      size: height and width; None = unchanged.
+      antialias: whether to average over areas, see `resize`.
+      gray: whether images are converted to grayscale.
 
     Raises:
-      ConfigError: the size is not possible, or images without colour are to lose it.
+      ConfigError: the size is not possible, or `gray` is set for images without colors.
     """
     steps: list[Callable[[np.ndarray], np.ndarray]] = []
     if gray:
         if dataset.shape[-1] != 3:
             raise ConfigError(f"{dataset.name} has no colours, so gray cannot be set.")
-        steps.append(grey)
+        steps.append(grayscale)
     if size is not None and (size, size) != dataset.shape[:2]:
-        steps.append(lambda images: resized(images, size, antialias))
+        steps.append(lambda images: resize(images, size, antialias))
     for step in steps:
         dataset = replace(
             dataset,

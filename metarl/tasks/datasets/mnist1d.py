@@ -1,8 +1,8 @@
-"""MNIST-1D: ten one-dimensional shapes, disturbed; made here from the published recipe.
+"""MNIST-1D: noisy one-dimensional shapes of ten classes, generated as published.
 
-Each example is a template of 12 points that is padded, stretched, scaled, shifted, drowned in
-correlated noise where it was padded, jittered, sheared and sampled at 40 points. Random numbers are
-drawn in the order of the published program, so these are the published examples, to rounding.
+Each example is a template of 12 points that is padded, stretched, scaled, shifted, sheared and
+resampled at 40 points, with correlated noise in the padding and white noise. Random numbers are
+sampled in the order of the published program, so examples equal the published ones up to rounding.
 
 Reference: Greydanus and Kobak 2020, arXiv:2011.14439.
 """
@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter1d
 from metarl.tasks.datasets.dataset import Dataset
 
 _TRAINING = 0.8
-"""Share of the examples."""
+"""Fraction of training examples."""
 
 _LONG, _SHORT = 72, 40
-"""Points of an example while it is disturbed, and in the end."""
+"""Points of an example during generation, and at the end."""
 
 _TEMPLATES = (
     (5, 6, 6.5, 6.75, 7, 7, 7, 7, 6.75, 6.5, 6, 5),
@@ -34,15 +34,15 @@ _TEMPLATES = (
 
 
 def mnist1d(examples: int = 5000) -> Dataset:
-    """Makes the data, of which one fifth is held out.
+    """Generates the data set; one fifth is held out.
 
     Args:
-      examples: how many, a multiple of 10; as published, 5000.
+      examples: number of examples, a multiple of 10; 5000 as published.
     """
     random = np.random.RandomState(42)
     each = examples // len(_TEMPLATES)
     drawn = [
-        _disturbed(template, random) for template in _standardised_templates() for _ in range(each)
+        _example(template, random) for template in _standardized_templates() for _ in range(each)
     ]
     labels = np.repeat(np.arange(len(_TEMPLATES), dtype=np.int32), each)
     order = random.permutation(len(labels))
@@ -54,25 +54,25 @@ def mnist1d(examples: int = 5000) -> Dataset:
     )
 
 
-def _standardised_templates() -> np.ndarray:
+def _standardized_templates() -> np.ndarray:
     shapes = np.array(_TEMPLATES)
     shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
     return (shapes - shapes[:, :1]) / 6
 
 
-def _disturbed(template: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """One example, `[40]`."""
-    # The offset tells a signal that passes through zero from padding.
+def _example(template: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """Generates one example, `[40]`."""
+    # The offset distinguishes zeros of the signal from padding.
     padding = np.zeros(36 + int(random.rand() * 25))
-    signal = _resampled(np.concatenate([template + 1e-8, padding]), _LONG)
+    signal = _resample(np.concatenate([template + 1e-8, padding]), _LONG)
     signal = signal * (1 + 0.4 * (random.rand() - 0.5))
     signal = np.roll(signal, random.randint(48))
     smooth = gaussian_filter1d(0.25 * random.randn(_LONG), 2)
     signal = np.where(signal != 0, signal, smooth) + 0.02 * random.randn(_LONG)
     slope = 0.75 * (random.rand() - 0.5)
-    return _resampled(signal - slope * np.linspace(-0.5, 0.5, _LONG), _SHORT)
+    return _resample(signal - slope * np.linspace(-0.5, 0.5, _LONG), _SHORT)
 
 
-def _resampled(signal: np.ndarray, points: int) -> np.ndarray:
-    """The signal at as many equally spaced points, linearly in between."""
+def _resample(signal: np.ndarray, points: int) -> np.ndarray:
+    """Resamples a signal at equally spaced points by linear interpolation."""
     return np.interp(np.linspace(0, 1, points), np.linspace(0, 1, len(signal)), signal)

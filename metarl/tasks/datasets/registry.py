@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Registry of data sets."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,7 +11,7 @@ from metarl.tasks.datasets.images import (
     CIFAR10,
     FASHION_MNIST,
     MNIST,
-    prepared,
+    preprocess_images,
     read_cifar10,
     read_idx_files,
 )
@@ -32,31 +32,31 @@ SERIES: dict[str, Loader] = {"mnist1d": mnist1d}
 """Data sets of one-dimensional inputs."""
 
 TEXTS: dict[str, Callable[[], Text]] = {"arithmetic": arithmetic, "grammar": grammar}
-"""Texts."""
+"""Data sets of text."""
 
 
 def names() -> list[str]:
-    """Lists every name that `load` or `load_text` knows; reads no data."""
+    """Lists the names that `load` or `load_text` accepts; reads no data."""
     return [*IMAGES, *SERIES, *TEXTS]
 
 
 @lru_cache(maxsize=8)
 def load(name: str, size: int | None = None, antialias: bool = True, gray: bool = False) -> Dataset:
-    """Loads a data set of classes; the same object again while it is remembered.
+    """Loads a classification data set; cached.
 
     Args:
-      name: one of `IMAGES` or `SERIES`.
-      size: see `metarl.tasks.datasets.images.prepared`, as are the others; for images only.
-      antialias: how to make images smaller.
-      gray: whether only the brightness of colours is kept.
+      name: name in `IMAGES` or `SERIES`.
+      size: height and width of images, see `metarl.tasks.datasets.images.preprocess_images`.
+      antialias: whether to average over areas when images are resized.
+      gray: whether images are converted to grayscale.
 
     Raises:
       ConfigError: the name is unknown, or an option does not fit the data.
-      ArtifactError: a file is damaged, or cannot be downloaded.
+      ArtifactError: a file is damaged or cannot be downloaded.
     """
     check_choice("data set", name, {**IMAGES, **SERIES})
     if name in IMAGES:
-        return prepared(IMAGES[name](), size, antialias, gray)
+        return preprocess_images(IMAGES[name](), size, antialias, gray)
     if size is not None or gray:
         raise ConfigError(f"{name} has no images, so neither size nor gray can be set.")
     return SERIES[name]()
@@ -64,7 +64,7 @@ def load(name: str, size: int | None = None, antialias: bool = True, gray: bool 
 
 @lru_cache(maxsize=8)
 def load_text(name: str) -> Text:
-    """Loads a text.
+    """Loads a text; cached.
 
     Raises:
       ConfigError: the name is unknown.

@@ -1,27 +1,27 @@
-"""Smaller pictures."""
+"""Resizing and grayscale conversion of images."""
 
 import numpy as np
 
 from metarl.core.errors import ConfigError
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-"""Shares of red, green and blue in brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
 
 _PART = 4096
-"""Images converted at once, which bounds memory."""
+"""Number of images per chunk, which bounds memory."""
 
 
-def resized(images: np.ndarray, size: int, antialias: bool = True) -> np.ndarray:
-    """Square images of another size.
+def resize(images: np.ndarray, size: int, antialias: bool = True) -> np.ndarray:
+    """Resizes images to squares.
 
     Args:
-      images: `[n, height, width, channels]`, uint8.
-      size: of both sides, at most that of the images.
-      antialias: whether a pixel is the mean over its area, part of a pixel by its share; False =
-        linear between the pixels nearest to its centre, as the published 8x8 tasks are.
+      images: images `[n, height, width, channels]`, uint8.
+      size: new height and width, at most those of the images.
+      antialias: whether a pixel is the mean over its area; False = linear interpolation at the
+        center of the pixel, as in the published 8x8 tasks.
 
     Returns:
-      `[n, size, size, channels]`, uint8, rounded.
+      Images `[n, size, size, channels]`, uint8, rounded.
 
     Raises:
       ConfigError: the size is not possible.
@@ -41,13 +41,13 @@ def resized(images: np.ndarray, size: int, antialias: bool = True) -> np.ndarray
     return np.concatenate([part(images[i : i + _PART]) for i in range(0, len(images), _PART)])
 
 
-def grey(images: np.ndarray) -> np.ndarray:
-    """The brightness of colour images `[n, height, width, 3]`, `[n, height, width, 1]` uint8."""
+def grayscale(images: np.ndarray) -> np.ndarray:
+    """Converts color images `[n, height, width, 3]` to luma `[n, height, width, 1]`, uint8."""
     return np.rint(images.astype(np.float32) @ _LUMINANCE)[..., None].astype(np.uint8)
 
 
 def _area_weights(before: int, after: int) -> np.ndarray:
-    """Share of each old pixel in each new one, `[after, before]`."""
+    """Returns the weight of each old pixel in each new one, `[after, before]`."""
     edges = np.arange(after + 1) * before / after
     old = np.arange(before)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
@@ -55,6 +55,6 @@ def _area_weights(before: int, after: int) -> np.ndarray:
 
 
 def _linear_weights(before: int, after: int) -> np.ndarray:
-    """Weights of linear interpolation at the centres of the new pixels, `[after, before]`."""
-    centres = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
-    return np.maximum(1 - np.abs(centres[:, None] - np.arange(before)), 0).astype(np.float32)
+    """Returns weights of linear interpolation at the new pixel centers, `[after, before]`."""
+    centers = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
+    return np.maximum(1 - np.abs(centers[:, None] - np.arange(before)), 0).astype(np.float32)

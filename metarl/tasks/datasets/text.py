@@ -1,14 +1,11 @@
-"""Texts that are made: arithmetic, and sentences of a small grammar.
-
-Both are the same for everyone, from a generator that never changes.
-"""
+"""Generated texts: arithmetic, and sentences of a small grammar. Both are deterministic."""
 
 import numpy as np
 
 from metarl.tasks.datasets.dataset import Text
 
 _HELD_OUT = 0.1
-"""Share of the lines."""
+"""Fraction of held-out lines."""
 
 _WORDS = {
     "determiner": ("the", "a", "every", "no", "this"),
@@ -22,7 +19,7 @@ _WORDS = {
 
 
 def arithmetic() -> Text:
-    """Every sum and difference of numbers below 100, such as `17+25=42`, one a line."""
+    """Returns all sums and differences of numbers below 100, such as `17+25=42`, one per line."""
     lines = [f"{a}+{b}={a + b}" for a in range(100) for b in range(100)]
     lines += [f"{a}-{b}={a - b}" for a in range(100) for b in range(100)]
     order = np.random.RandomState(0).permutation(len(lines))
@@ -30,7 +27,7 @@ def arithmetic() -> Text:
 
 
 def grammar(sentences: int = 5000) -> Text:
-    """Different sentences such as `the old fox sees a lamp near ada.`, one a line."""
+    """Returns distinct sentences such as `the old fox sees a lamp near ada.`, one per line."""
     random = np.random.RandomState(0)
     lines: dict[str, None] = {}
     while len(lines) < sentences:
@@ -62,7 +59,7 @@ def _word(random: np.random.RandomState, kind: str) -> str:
 
 
 def _text(name: str, lines: list[str]) -> Text:
-    """Numbers the characters, and holds out the last lines."""
+    """Encodes characters as indices, and holds out the last lines."""
     characters = "".join(sorted({"\n"}.union(*lines)))
     number = {character: i for i, character in enumerate(characters)}
     held_out = int(_HELD_OUT * len(lines))

@@ -1,4 +1,4 @@
-"""L2: families of training problems, by name."""
+"""L2: task families (training problems for learned optimizers), by name."""
 
 from metarl.tasks.families.registry import make, names
 from metarl.tasks.families.span import Span

@@ -1,4 +1,4 @@
-"""Augmentations: the same problems as they look to an optimizer in other units or precision.
+"""Task augmentation: reparametrization of the weights, and low-precision parameters.
 
 Reference: Metz et al. 2022, arXiv:2211.09760, section on task augmentation.
 """
@@ -18,36 +18,36 @@ from metarl.tasks.family import TaskFamily
 
 
 class Rescaled(NamedTuple):
-    """The task of a family in other units.
+    """A task with reparametrized weights.
 
     Attributes:
-      task: of the family.
-      units: size of a unit of each parameter, a tree like the parameters whose leaves fit theirs.
+      task: task of the wrapped family.
+      units: scales of the parameters, a tree like the parameters with broadcastable leaves.
     """
 
     task: Task
     units: PyTree
 
 
-DrawUnits = Callable[[Key, Span, PyTree], PyTree]
-"""`(key, span, shapes of the parameters) -> units`."""
+DrawScales = Callable[[Key, Span, PyTree], PyTree]
+"""`(key, span, shapes of the parameters) -> scales`."""
 
 
-def one_unit(key: Key, span: Span, shapes: PyTree) -> PyTree:
-    """The same unit for all parameters."""
+def global_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
+    """Samples one scale for all parameters."""
     unit = span.draw(key)
     return jax.tree.map(lambda _: unit, shapes)
 
 
-def unit_of_each_tensor(key: Key, span: Span, shapes: PyTree) -> PyTree:
-    """A unit for every tensor."""
+def per_tensor_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
+    """Samples a scale for every tensor."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(structure, [span.draw(key) for key in keys])
 
 
-def unit_of_each_parameter(key: Key, span: Span, shapes: PyTree) -> PyTree:
-    """A unit for every entry of every tensor."""
+def per_parameter_scale(key: Key, span: Span, shapes: PyTree) -> PyTree:
+    """Samples a scale for every element of every tensor."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
     units = [
@@ -57,29 +57,29 @@ def unit_of_each_parameter(key: Key, span: Span, shapes: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, units)
 
 
-RESCALINGS: Mapping[str, DrawUnits] = {
-    "global": one_unit,
-    "tensor": unit_of_each_tensor,
-    "parameter": unit_of_each_parameter,
+RESCALINGS: Mapping[str, DrawScales] = {
+    "global": global_scale,
+    "tensor": per_tensor_scale,
+    "parameter": per_parameter_scale,
 }
-"""What may have a unit of its own, by name."""
+"""Granularity of the scales, by name."""
 
 DTYPES: Mapping[str, Any] = {
     "float32": jnp.float32,
     "bfloat16": jnp.bfloat16,
     "float16": jnp.float16,
 }
-"""Types of parameters, by name."""
+"""Dtypes of parameters, by name."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Settings that every family takes.
+    """Settings of task augmentation, for every family.
 
     Attributes:
-      rescale: which parameters get units of their own, a name of `RESCALINGS`; `none` = none do.
-      rescale_by: size of a unit.
-      dtype: type of parameters and gradients, a name of `DTYPES`.
+      rescale: granularity of the scales, a name of `RESCALINGS`; `none` = no reparametrization.
+      rescale_by: range of the scales.
+      dtype: dtype of parameters and gradients, a name of `DTYPES`.
     """
 
     rescale: str = "none"
@@ -93,7 +93,7 @@ class AugmentConfig:
 
 
 def augmented(family: TaskFamily, config: AugmentConfig) -> TaskFamily:
-    """The family as a config says."""
+    """Returns the family with the augmentations of a config."""
     if config.rescale != "none":
         family = rescaled(family, RESCALINGS[config.rescale], config.rescale_by)
     if config.dtype != "float32":
@@ -101,16 +101,16 @@ def augmented(family: TaskFamily, config: AugmentConfig) -> TaskFamily:
     return family
 
 
-def rescaled(family: TaskFamily, draw: DrawUnits, span: Span) -> TaskFamily:
-    """The family whose parameters are `q = p / units`.
+def rescaled(family: TaskFamily, draw: DrawScales, span: Span) -> TaskFamily:
+    """Returns the family with reparametrized weights `q = p / scale`.
 
-    A gradient in q is `units` times that in p, and a step in q as large in p: what a step size
-    means is thus anyone's guess, and an optimizer has to find out.
+    The gradient with respect to q is `scale` times that with respect to p, and a step in q is
+    multiplied by `scale` in p, so that good step sizes differ between tasks.
 
     Args:
-      family: any.
-      draw: which parameters share a unit.
-      span: size of a unit.
+      family: task family.
+      draw: function that samples the scales.
+      span: range of the scales.
     """
 
     def inside(params: PyTree, task: Rescaled) -> PyTree:
@@ -139,15 +139,15 @@ def rescaled(family: TaskFamily, draw: DrawUnits, span: Span) -> TaskFamily:
         init=init,
         loss=loss,
         evaluate=evaluate,
-        normalise=lambda loss, task: family.normalise(loss, task.task),
+        normalize=lambda loss, task: family.normalize(loss, task.task),
         multipliers=None if multipliers is None else lambda task: multipliers(task.task),
     )
 
 
 def cast(family: TaskFamily, dtype: Any) -> TaskFamily:
-    """The family whose parameters, and so gradients, are of another floating-point type.
+    """Returns the family with parameters and gradients of another floating-point dtype.
 
-    Networks compute in the type of their parameters; losses are float32.
+    Networks compute in the dtype of their parameters; losses are float32.
     """
 
     def init(key: Key, task: Task) -> PyTree:

@@ -1,4 +1,4 @@
-"""Autoencoders: perceptrons that reproduce their input through few units."""
+"""Autoencoders: MLPs with a bottleneck."""
 
 from dataclasses import dataclass, field
 from math import prod
@@ -12,7 +12,7 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Dataset
 from metarl.tasks.families.batches import BatchConfig, Measure, family_of_data, on_device
-from metarl.tasks.families.layers import dense, dense_layer, present, standard_weights
+from metarl.tasks.families.layers import dense, dense_layer, standard_weights, unit_mask
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
@@ -22,8 +22,8 @@ class AutoencoderConfig(BatchConfig):
     """Settings of a family of autoencoders.
 
     Attributes:
-      width: units of the layers on both sides of the code.
-      code: units in the middle.
+      width: units of the encoder and decoder layers.
+      code: units of the code.
     """
 
     width: Span = field(default=Span(32, 32))
@@ -36,19 +36,19 @@ class AutoencoderConfig(BatchConfig):
 
 
 class Bottleneck(NamedTuple):
-    """What is sampled: units on both sides of the code, and of the code; int32 scalars."""
+    """Sampled architecture: units of encoder and decoder layers, and of the code; int32 scalars."""
 
     width: Array
     code: Array
 
 
 def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskFamily:
-    """Makes the family: mean squared error, tanh units, and a sigmoid where data lie in [0, 1].
+    """Makes the family: mean squared error, tanh units, and a sigmoid output for data in [0, 1].
 
-    Chance is the variance of the data about the mean of each entry.
+    Losses are normalized by the variance of the data about the mean of each element.
     """
     inputs, widest, longest = prod(dataset.shape), int(config.width.high), int(config.code.high)
-    # Stored in bytes are grey levels; others may be any number.
+    # Data stored as bytes are in [0, 1]; others are unbounded.
     bounded = dataset.train_inputs.dtype == np.uint8
 
     def sample(key: Key) -> Bottleneck:
@@ -58,7 +58,7 @@ def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskF
     def init(key: Key, network: Bottleneck) -> PyTree:
         sizes = (inputs, widest, longest, widest, inputs)
         drawn = standard_weights(key, {f"layer_{i}": sizes[i : i + 2] for i in range(4)})
-        units, code = present(network.width, widest), present(network.code, longest)
+        units, code = unit_mask(network.width, widest), unit_mask(network.code, longest)
         return {
             "layer_0": dense_layer(drawn["layer_0"], inputs, None, units),
             "layer_1": dense_layer(drawn["layer_1"], network.width, units, code),
@@ -67,10 +67,10 @@ def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskF
         }
 
     def reproduced(params: PyTree, network: Bottleneck, x: Array) -> Array:
-        units, code = present(network.width, widest), present(network.code, longest)
-        for i, there in enumerate((units, code, units)):
+        units, code = unit_mask(network.width, widest), unit_mask(network.code, longest)
+        for i, mask in enumerate((units, code, units)):
             x = jnp.tanh(dense(params[f"layer_{i}"], x))
-            x = x * there.astype(x.dtype)
+            x = x * mask.astype(x.dtype)
         out = dense(params["layer_3"], x)
         return jax.nn.sigmoid(out) if bounded else out
 
@@ -78,7 +78,7 @@ def autoencoder(name: str, config: AutoencoderConfig, dataset: Dataset) -> TaskF
         input_at = on_device(data)
 
         def one(params: PyTree, network: Bottleneck, number: Array) -> dict[str, Array]:
-            x = dataset.seen(input_at(number)).reshape(-1)
+            x = dataset.preprocess(input_at(number)).reshape(-1)
             error = reproduced(params, network, x).astype(jnp.float32) - x
             return {"loss": jnp.mean(error**2)}
 

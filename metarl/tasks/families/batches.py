@@ -1,4 +1,4 @@
-"""Families that learn from data: batches drawn from memory, and examples that are held out."""
+"""Task families with data: minibatches from memory, and held-out examples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ from metarl.tasks.family import TaskFamily
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig:
-    """What all families with data have.
+    """Settings of all families with data.
 
     Attributes:
-      batch: examples of a batch. A task with less than the greatest number costs as much.
-      evaluated: held-out examples of an evaluation, drawn with replacement.
+      batch: batch size. The cost is that of the largest batch size for all tasks.
+      evaluated: number of held-out examples of an evaluation, sampled with replacement.
     """
 
     batch: Span = field(default=Span(128, 128))
@@ -38,8 +38,8 @@ class BatchTask(NamedTuple):
     """The task.
 
     Attributes:
-      network: what is sampled of the network, a pytree.
-      batch: examples of a batch, an int32 scalar.
+      network: sampled architecture, a pytree.
+      batch: batch size, an int32 scalar.
     """
 
     network: PyTree
@@ -47,7 +47,7 @@ class BatchTask(NamedTuple):
 
 
 Measure = Callable[[PyTree, PyTree, Array], dict[str, Array]]
-"""`(params, network, number of an example) -> {"loss": scalar, ...}` of one example."""
+"""`(params, network, index of an example) -> {"loss": scalar, ...}` of one example."""
 
 
 def family_of_data(
@@ -63,13 +63,13 @@ def family_of_data(
     """Makes a family whose loss is a mean over examples.
 
     Args:
-      name: of the family.
-      config: of batches.
-      sample_network: draws what is sampled of the network.
+      name: name of the family.
+      config: settings of batches.
+      sample_network: function that samples the architecture.
       init: `(key, network) -> params`.
-      train: how many training examples there are, and what is measured of one.
-      test: the same of held-out ones.
-      chance: the loss of who has learned nothing.
+      train: number of training examples, and function that evaluates one.
+      test: number of held-out examples, and function that evaluates one.
+      chance: loss at chance level, for normalization.
       multipliers: `network -> tree like params`, see `TaskFamily`.
     """
     most = int(config.batch.high)
@@ -92,7 +92,7 @@ def family_of_data(
         measured = jax.vmap(partial(measure, params, task.network))(numbers)
         return jax.tree.map(jnp.mean, measured)
 
-    def normalise(loss: Array, task: Task) -> Array:
+    def normalize(loss: Array, task: Task) -> Array:
         del task
         return compress(loss / chance)
 
@@ -102,23 +102,23 @@ def family_of_data(
         lambda key, task: init(key, task.network),
         loss,
         evaluate,
-        normalise,
+        normalize,
         None if multipliers is None else lambda task: multipliers(task.network),
     )
 
 
 def _numbers(key: Key, count: int, below: int) -> Array:
-    """Draws `count` whole numbers below a bound of at most 2^22, `[count]` int32.
+    """Samples `count` integers below a bound of at most 2^22, `[count]` int32.
 
-    Of 23 random bits a number: no number is likelier than another by more than `below / 2^23`, and
-    it takes half the work of `jax.random.randint`.
+    It uses 23 random bits per integer: relative probabilities differ by at most `below / 2^23`, and
+    it is twice as fast as `jax.random.randint`.
     """
     drawn = jnp.floor(jax.random.uniform(key, (count,)) * below).astype(jnp.int32)
     return jnp.minimum(drawn, below - 1)
 
 
 def on_device(array: np.ndarray) -> Callable[[Array], Array]:
-    """A function from the number of an example to the example, for use inside a program."""
+    """Returns a function from the index of an example to the example, for use under jit."""
 
     def at(number: Array) -> Array:
         return jax.lax.dynamic_index_in_dim(jnp.asarray(array), number, keepdims=False)

@@ -25,16 +25,16 @@ def classifier(
     logits: Logits,
     multipliers: Callable[[PyTree], PyTree] | None = None,
 ) -> TaskFamily:
-    """Makes a family of classifiers: cross-entropy, of which `log(classes)` is chance."""
+    """Makes a family of classifiers; cross-entropy, normalized by `log(classes)` (chance)."""
 
     def measure(inputs: np.ndarray, targets: np.ndarray) -> tuple[int, Measure]:
         input_at, target_at = on_device(inputs), on_device(targets)
 
         def one(params: PyTree, network: PyTree, number: Array) -> dict[str, Array]:
-            told = logits(params, network, dataset.seen(input_at(number)))
+            predicted = logits(params, network, dataset.preprocess(input_at(number)))
             target = target_at(number)
-            right = (jnp.argmax(told) == target).astype(jnp.float32)
-            return {"loss": cross_entropy(told, target), "accuracy": right}
+            right = (jnp.argmax(predicted) == target).astype(jnp.float32)
+            return {"loss": cross_entropy(predicted, target), "accuracy": right}
 
         return len(targets), one
 

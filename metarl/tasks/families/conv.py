@@ -11,12 +11,12 @@ from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Dataset
 from metarl.tasks.families.batches import BatchConfig
 from metarl.tasks.families.classification import classifier
-from metarl.tasks.families.layers import dense, dense_layer, present, standard_weights
+from metarl.tasks.families.layers import dense, dense_layer, standard_weights, unit_mask
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
 _SIDE = 3
-"""Of the kernels."""
+"""Side of the kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class ConvConfig(BatchConfig):
     """Settings of a family of convolutional networks.
 
     Attributes:
-      width: channels of a layer, drawn for each.
-      layers: convolutions; each halves the sides of the picture.
+      width: channels of a layer, sampled for each layer.
+      layers: number of convolutions; each has stride 2.
     """
 
     width: Span = field(default=Span(16, 16))
@@ -39,16 +39,16 @@ class ConvConfig(BatchConfig):
 
 
 class Convolutions(NamedTuple):
-    """What is sampled: channels of each layer, `[layers]` int32."""
+    """Sampled architecture: channels of each layer, `[layers]` int32."""
 
     widths: Array
 
 
 def conv(name: str, config: ConvConfig, dataset: Dataset) -> TaskFamily:
-    """Makes the family: 3x3 convolutions of stride 2, relu, mean over the picture, one dense layer.
+    """Makes the family: 3x3 convolutions of stride 2, ReLU, global mean, one dense layer.
 
     Raises:
-      ConfigError: the data are no images.
+      ConfigError: the data are not images.
     """
     if len(dataset.shape) != 3:
         raise ConfigError(f"{name} needs images, but {dataset.name} has inputs {dataset.shape}.")
@@ -67,7 +67,7 @@ def conv(name: str, config: ConvConfig, dataset: Dataset) -> TaskFamily:
         )
         layers, count, rows = {}, jnp.int32(channels), jnp.ones(channels)
         for i in range(config.layers):
-            units = present(network.widths[i], widest)
+            units = unit_mask(network.widths[i], widest)
             layers[f"conv_{i}"] = dense_layer(drawn[f"conv_{i}"], _SIDE**2 * count, rows, units)
             count, rows = network.widths[i], units
         layers["output"] = dense_layer(drawn["output"], count, rows)
@@ -78,16 +78,16 @@ def conv(name: str, config: ConvConfig, dataset: Dataset) -> TaskFamily:
             layer = params[f"conv_{i}"]
             flat = {"kernel": layer["kernel"].reshape(-1, widest), "bias": layer["bias"]}
             x = jax.nn.relu(dense(flat, _patches(x)))
-            x = x * present(network.widths[i], widest).astype(x.dtype)[None, None]
+            x = x * unit_mask(network.widths[i], widest).astype(x.dtype)[None, None]
         return dense(params["output"], jnp.mean(x, axis=(0, 1)))
 
     return classifier(name, config, dataset, sample, init, logits)
 
 
 def _patches(x: Array) -> Array:
-    """The 3x3 surroundings of every second pixel, `[height / 2, width / 2, 9 * channels]`.
+    """Returns 3x3 patches with stride 2, `[height / 2, width / 2, 9 * channels]` (im2col).
 
-    Products with these are several times faster than convolutions where each network of a batch has
+    Products with patches are several times faster than convolutions if each network of a batch has
     its own kernels.
     """
     height, width, _ = x.shape

@@ -1,8 +1,8 @@
-"""Classic functions that are hard to minimise, and whose minima are known.
+"""Classic test functions for optimization, with known minima.
 
     f(x) = g(Q' (x - s)) - min g
 
-for a shift s and a rotation Q that are sampled if asked for. Formulas and minima: Surjanovic and
+with a shift s and a rotation Q, optionally sampled. Formulas and minima: Surjanovic and
 Bingham, Virtual Library of Simulation Experiments; Styblinski and Tang 1990; Beale 1958.
 """
 
@@ -21,19 +21,19 @@ from metarl.tasks.families.scale import compress
 from metarl.tasks.family import TaskFamily
 
 _STARTS = 64
-"""Points whose mean value is the scale of a task."""
+"""Number of starting points whose mean value is the scale of a task."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function of many variables, or of two.
+    """A test function of any number of variables, or of two.
 
     Attributes:
       value: `x [d] -> scalar`.
-      radius: it is looked at in `[-radius, radius]` in every variable.
-      minimiser: where it is least, by variable; one number = the same in all.
-      minimum: its least value, a variable; 0 for those that do not count them.
-      planar: whether it has two variables only.
+      radius: bound of the domain, `[-radius, radius]` in every variable.
+      minimiser: location of the minimum, by variable; one number = the same in all.
+      minimum: minimum value divided by the number of variables.
+      planar: whether the function has exactly two variables.
     """
 
     value: Callable[[Array], Array]
@@ -44,36 +44,36 @@ class Function:
 
 
 def rosenbrock(x: Array) -> Array:
-    """A bent valley: `sum 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2`."""
+    """Rosenbrock function, `sum 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2`."""
     return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
 
 def ackley(x: Array) -> Array:
-    """Ripples and a hole: `20 (1 - exp(-0.2 |x| / sqrt d)) + e - exp(mean cos 2 pi x_i)`."""
+    """Ackley function, `20 (1 - exp(-0.2 |x| / sqrt d)) + e - exp(mean cos 2 pi x_i)`."""
     square = jnp.mean(x**2)
-    # The root has no gradient at zero, but the minimum is there.
+    # The root is not differentiable at zero, where the minimum is.
     root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
     return 20 * (1 - jnp.exp(-0.2 * root)) + math.e - jnp.exp(jnp.mean(jnp.cos(2 * jnp.pi * x)))
 
 
 def rastrigin(x: Array) -> Array:
-    """A bowl full of minima: `sum x_i^2 + 10 (1 - cos 2 pi x_i)`."""
+    """Rastrigin function, `sum x_i^2 + 10 (1 - cos 2 pi x_i)`."""
     return jnp.sum(x**2 + 10 * (1 - jnp.cos(2 * jnp.pi * x)))
 
 
 def styblinski_tang(x: Array) -> Array:
-    """Two minima a variable: `1/2 sum x_i^4 - 16 x_i^2 + 5 x_i`."""
+    """Styblinski-Tang function, `1/2 sum x_i^4 - 16 x_i^2 + 5 x_i`."""
     return 0.5 * jnp.sum(x**4 - 16 * x**2 + 5 * x)
 
 
 def griewank(x: Array) -> Array:
-    """A bowl with a fine product of ripples: `1 + sum x_i^2 / 4000 - prod cos(x_i / sqrt i)`."""
+    """Griewank function, `1 + sum x_i^2 / 4000 - prod cos(x_i / sqrt i)`."""
     number = jnp.arange(1, x.shape[0] + 1)
     return 1 + jnp.sum(x**2) / 4000 - jnp.prod(jnp.cos(x / jnp.sqrt(number)))
 
 
 def levy(x: Array) -> Array:
-    """Ripples between walls; with `w = 1 + (x - 1) / 4`, see the reference."""
+    """Levy function, with `w = 1 + (x - 1) / 4`; see the reference."""
     w = 1 + (x - 1) / 4
     first = jnp.sin(jnp.pi * w[0]) ** 2
     middle = (w[:-1] - 1) ** 2 * (1 + 10 * jnp.sin(jnp.pi * w[:-1] + 1) ** 2)
@@ -82,7 +82,7 @@ def levy(x: Array) -> Array:
 
 
 def beale(x: Array) -> Array:
-    """Sharp peaks at the corners of a plain: `sum_k (c_k - x + x y^k)^2`, c = 1.5, 2.25, 2.625."""
+    """Beale function, `sum_k (c_k - x + x y^k)^2`, c = 1.5, 2.25, 2.625."""
     powers = x[1] ** jnp.arange(1, 4)
     return jnp.sum((jnp.array([1.5, 2.25, 2.625]) - x[0] + x[0] * powers) ** 2)
 
@@ -101,12 +101,12 @@ FUNCTIONS: Mapping[str, Function] = {
 
 @dataclass(frozen=True)
 class FunctionConfig:
-    """Settings of a family that is one function.
+    """Settings of a family of one test function.
 
     Attributes:
-      dimension: d, number of variables.
-      shift: standard deviation of s in each variable, as a share of the function's radius.
-      rotate: whether Q is drawn, uniformly; False = none.
+      dimension: number d of variables.
+      shift: standard deviation of s in each variable, as a fraction of the function's radius.
+      rotate: whether Q is sampled uniformly; False = the identity.
     """
 
     dimension: int = 2
@@ -124,9 +124,9 @@ class FunctionTask(NamedTuple):
     """The task.
 
     Attributes:
-      shift: s, `[d]`.
-      rotation: Q, orthogonal `[d, d]`.
-      scale: mean of f over random starts, a scalar.
+      shift: shift s, `[d]`.
+      rotation: orthogonal matrix Q, `[d, d]`.
+      scale: mean of f over random starting points, a scalar.
     """
 
     shift: Array
@@ -135,10 +135,10 @@ class FunctionTask(NamedTuple):
 
 
 def function(name: str, config: FunctionConfig, which: Function) -> TaskFamily:
-    """Makes the family; parameters are `{"x": [d]}`, at first uniform in the function's cube.
+    """Makes the family; parameters are `{"x": [d]}`, initially uniform in the domain.
 
     Raises:
-      ConfigError: a function of two variables is asked for more.
+      ConfigError: the function has two variables, and `dimension` is larger.
     """
     d = config.dimension
     if which.planar and d != 2:
@@ -178,7 +178,7 @@ def function(name: str, config: FunctionConfig, which: Function) -> TaskFamily:
 
 
 def optimum(which: Function, task: FunctionTask) -> Array:
-    """Where the loss is zero, `[d]`."""
+    """Returns the location of the minimum, `[d]`, where the loss is zero."""
     return task.shift + task.rotation @ jnp.broadcast_to(
         jnp.asarray(which.minimiser), task.shift.shape
     )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Text
 from metarl.tasks.families.language import LanguageConfig, language_model
-from metarl.tasks.families.layers import dense, dense_layer, kernel, present, standard_weights
+from metarl.tasks.families.layers import dense, dense_layer, kernel, standard_weights, unit_mask
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
@@ -24,7 +24,7 @@ class GRUConfig(LanguageConfig):
     """Settings of a family of recurrent models.
 
     Attributes:
-      width: units of the state, and entries of a character's embedding.
+      width: units of the state, and size of a character's embedding.
     """
 
     width: Span = field(default=Span(32, 32))
@@ -35,7 +35,7 @@ class GRUConfig(LanguageConfig):
 
 
 class Recurrent(NamedTuple):
-    """What is sampled: units, an int32 scalar."""
+    """Sampled architecture: units, an int32 scalar."""
 
     width: Array
 
@@ -54,7 +54,7 @@ def gru(name: str, config: GRUConfig, text: Text) -> TaskFamily:
                 "state": (widest, 3 * widest),
             },
         )
-        units = present(network.width, widest)
+        units = unit_mask(network.width, widest)
         gates = jnp.tile(units, 3)
         return {
             "embedding": {"kernel": kernel(drawn["embedding"], network.width, None, units)},
@@ -66,9 +66,9 @@ def gru(name: str, config: GRUConfig, text: Text) -> TaskFamily:
             },
         }
 
-    def logits(params: PyTree, network: Recurrent, told: Array) -> Array:
-        embedded = params["embedding"]["kernel"][told]
-        units = present(network.width, widest).astype(embedded.dtype)
+    def logits(params: PyTree, network: Recurrent, tokens: Array) -> Array:
+        embedded = params["embedding"]["kernel"][tokens]
+        units = unit_mask(network.width, widest).astype(embedded.dtype)
         inputs = dense(params["input"], embedded * units[None])
 
         def step(h: Array, x: Array) -> tuple[Array, Array]:

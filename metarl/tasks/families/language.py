@@ -1,4 +1,4 @@
-"""Language models of characters: the next one is told from those before."""
+"""Character-level language models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from metarl.tasks.family import TaskFamily
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig(BatchConfig):
-    """What all language models have.
+    """Settings of all language models.
 
     Attributes:
-      length: T, characters that a model reads at once.
+      length: sequence length T in characters.
     """
 
     batch: Span = field(default=Span(32, 32))
@@ -46,15 +46,15 @@ def language_model(
     """Makes a family of language models.
 
     Args:
-      name: of the family.
-      config: of windows and batches.
-      text: to read; windows begin anywhere.
-      sample_network: draws what is sampled of the network.
+      name: name of the family.
+      config: settings of sequences and batches.
+      text: text; sequences start at any position.
+      sample_network: function that samples the architecture.
       init: `(key, network) -> params`.
       logits: `(params, network, characters [T]) -> [T, number of characters]`.
 
     Raises:
-      ConfigError: the text is too short for a window.
+      ConfigError: the text is shorter than a sequence.
     """
 
     def measure(characters: np.ndarray) -> tuple[int, Measure]:
@@ -69,9 +69,9 @@ def language_model(
             window = jax.lax.dynamic_slice_in_dim(
                 jnp.asarray(characters), start, config.length + 1
             ).astype(jnp.int32)
-            told, target = logits(params, network, window[:-1]), window[1:]
-            right = (jnp.argmax(told, axis=-1) == target).astype(jnp.float32)
-            return {"loss": jnp.mean(cross_entropy(told, target)), "accuracy": jnp.mean(right)}
+            predicted, target = logits(params, network, window[:-1]), window[1:]
+            right = (jnp.argmax(predicted, axis=-1) == target).astype(jnp.float32)
+            return {"loss": jnp.mean(cross_entropy(predicted, target)), "accuracy": jnp.mean(right)}
 
         return starts, one
 

@@ -1,10 +1,10 @@
-"""Layers whose sizes are data: units beyond the sampled number are masked, and stay zero.
+"""Masked layers, whose sizes are data: units beyond the sampled number stay zero.
 
-A masked layer has the shapes of the largest one and computes what the small one computes: spare
-units put out zero, so their weights get no gradient, and initial weights are scaled by the number
-of inputs that there are. Only an optimizer that looks at a whole tensor can tell the difference.
+A masked layer has the shape of the largest layer and computes the function of the smaller one:
+masked units output zero, so their weights have zero gradient, and initial weights are scaled by the
+number of unmasked inputs. The difference is visible only to optimizers with per-tensor features.
 
-Networks here are functions of one example; families map them over a batch.
+Networks are functions of one example; families vmap them over a batch.
 """
 
 import math
@@ -27,22 +27,23 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 """Activation functions by name."""
 
 _TRUNCATED_STD = 0.87962566103423978
-"""Standard deviation of a standard normal variable cut off at 2 on both sides."""
+"""Standard deviation of a standard normal distribution truncated to [-2, 2]."""
 
 
-def present(count: Array, size: int) -> Array:
-    """Ones for the first `count` of `size` units, zeros for the others, `[size]` float32."""
+def unit_mask(count: Array, size: int) -> Array:
+    """Returns a mask `[size]`, float32: ones for the first `count` units, else zeros."""
     return (jnp.arange(size) < count).astype(jnp.float32)
 
 
 def standard_weights(key: Key, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Draws tensors of mean 0 and variance 1, normal cut off at two deviations.
+    """Samples tensors of mean 0 and variance 1, normal truncated at two standard deviations.
 
-    They are cut out of one long draw: every further draw costs the compiler about a second.
+    All tensors are slices of one sample: every further sampling op costs about a second of compile
+    time.
 
     Args:
-      key: of the draw.
-      shapes: of the tensors, by name.
+      key: PRNG key.
+      shapes: shapes of the tensors, by name.
     """
     sizes = [math.prod(shape) for shape in shapes.values()]
     drawn = jax.random.truncated_normal(key, -2.0, 2.0, (sum(sizes),)) / _TRUNCATED_STD
@@ -58,19 +59,19 @@ def kernel(
     rows: Array | None = None,
     columns: Array | None = None,
 ) -> Array:
-    """Initial weights of variance `1 / fan_in`.
+    """Returns initial weights of variance `1 / fan_in`.
 
     Args:
-      standard: of variance 1, `[..., inputs, outputs]`.
-      fan_in: how many inputs an output has.
-      rows: which inputs there are, ones and zeros `[inputs]`; None = all.
-      columns: which outputs there are, `[outputs]`; None = all.
+      standard: weights of variance 1, `[..., inputs, outputs]`.
+      fan_in: number of unmasked inputs.
+      rows: mask of the inputs, `[inputs]`; None = all ones.
+      columns: mask of the outputs, `[outputs]`; None = all ones.
     """
-    return masked(standard / jnp.sqrt(jnp.asarray(fan_in, jnp.float32)), rows, columns)
+    return mask_weights(standard / jnp.sqrt(jnp.asarray(fan_in, jnp.float32)), rows, columns)
 
 
-def masked(weights: Array, rows: Array | None = None, columns: Array | None = None) -> Array:
-    """Weights `[..., inputs, outputs]` with zeros where there is no input or no output."""
+def mask_weights(weights: Array, rows: Array | None = None, columns: Array | None = None) -> Array:
+    """Masks weights `[..., inputs, outputs]` by their inputs and outputs."""
     lead = (1,) * (weights.ndim - 2)
     if rows is not None:
         weights = weights * rows.reshape(*lead, -1, 1)
@@ -78,7 +79,7 @@ def masked(weights: Array, rows: Array | None = None, columns: Array | None = No
 
 
 def dense(layer: PyTree, inputs: Array) -> Array:
-    """`inputs @ kernel + bias`, in the precision of the kernel; inputs are `[..., inputs]`."""
+    """Returns `inputs @ kernel + bias` in the dtype of the kernel; inputs are `[..., inputs]`."""
     bias = layer["bias"]
     return inputs.astype(layer["kernel"].dtype) @ layer["kernel"] + bias.reshape(
         (1,) * (inputs.ndim - 1) + bias.shape
@@ -91,7 +92,7 @@ def dense_layer(
     rows: Array | None = None,
     columns: Array | None = None,
 ) -> PyTree:
-    """A layer as it is at first: its `kernel`, and a bias of zeros."""
+    """Returns an initial dense layer: `kernel`, and a `bias` of zeros."""
     return {
         "kernel": kernel(standard, fan_in, rows, columns),
         "bias": jnp.zeros(standard.shape[-1]),
@@ -99,7 +100,7 @@ def dense_layer(
 
 
 def check_activations(names: tuple[str, ...]) -> None:
-    """Raises ConfigError unless they are names of activations, one at least."""
+    """Raises ConfigError unless `names` has at least one element, all names of activations."""
     if not names:
         raise ConfigError(f"activation is empty. Permitted: {', '.join(ACTIVATIONS)}.")
     for name in names:
@@ -107,7 +108,7 @@ def check_activations(names: tuple[str, ...]) -> None:
 
 
 def activate(names: tuple[str, ...], chosen: Array, inputs: Array) -> Array:
-    """The activation of number `chosen` among some, elementwise."""
+    """Applies the activation with index `chosen`, elementwise."""
     if len(names) == 1:
         return ACTIVATIONS[names[0]](inputs)
     return jax.lax.switch(chosen, [ACTIVATIONS[name] for name in names], inputs)

@@ -18,8 +18,8 @@ from metarl.tasks.families.layers import (
     check_activations,
     dense,
     dense_layer,
-    present,
     standard_weights,
+    unit_mask,
 )
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
@@ -29,12 +29,12 @@ _MOST_LAYERS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class MLPConfig(BatchConfig):
-    """Settings of a family of perceptrons.
+    """Settings of a family of MLPs.
 
     Attributes:
       width: units of every hidden layer.
-      depth: hidden layers, from 1 to 10.
-      activation: one of these, each as likely.
+      depth: number of hidden layers, from 1 to 10.
+      activation: names of activations, sampled uniformly.
     """
 
     width: Span = field(default=Span(32, 32))
@@ -51,12 +51,12 @@ class MLPConfig(BatchConfig):
 
 
 class Perceptron(NamedTuple):
-    """What is sampled; int32 scalars.
+    """Sampled architecture; int32 scalars.
 
     Attributes:
       width: units of every hidden layer.
-      depth: hidden layers.
-      activation: its number.
+      depth: number of hidden layers.
+      activation: index of the activation.
     """
 
     width: Array
@@ -78,7 +78,7 @@ def mlp(name: str, config: MLPConfig, dataset: Dataset) -> TaskFamily:
 
 
 def sample_perceptron(key: Key, config: MLPConfig) -> Perceptron:
-    """Draws one."""
+    """Samples an architecture."""
     key_width, key_depth, key_activation = split_named(key, "width", "depth", "activation")
     return Perceptron(
         config.width.draw(key_width),
@@ -90,9 +90,9 @@ def sample_perceptron(key: Key, config: MLPConfig) -> Perceptron:
 def init_perceptron(
     key: Key, network: Perceptron, config: MLPConfig, inputs: int, outputs: int
 ) -> PyTree:
-    """Parameters at first; spare units and layers are zero."""
+    """Samples initial parameters; masked units and layers are zero."""
     widest, deepest = int(config.width.high), int(config.depth.high)
-    units = present(network.width, widest)
+    units = unit_mask(network.width, widest)
     hidden = [f"hidden_{i}" for i in range(1, deepest)]
     drawn = standard_weights(
         key,
@@ -104,14 +104,14 @@ def init_perceptron(
         "output": dense_layer(drawn["output"], network.width, units),
     }
     for i, name in enumerate(hidden, 1):
-        there = units * (i < network.depth)
-        layers[name] = dense_layer(drawn[name], network.width, units, there)
+        mask = units * (i < network.depth)
+        layers[name] = dense_layer(drawn[name], network.width, units, mask)
     return layers
 
 
 def perceptron(params: PyTree, network: Perceptron, inputs: Array, config: MLPConfig) -> Array:
-    """Outputs `[outputs]` for inputs `[inputs]`; layers beyond the depth pass on what they get."""
-    units = present(network.width, int(config.width.high))
+    """Maps inputs `[inputs]` to outputs `[outputs]`; layers beyond the depth are the identity."""
+    units = unit_mask(network.width, int(config.width.high))
     hidden = jnp.zeros_like(units)
     for i in range(int(config.depth.high)):
         above = dense(params[f"hidden_{i}"], inputs if i == 0 else hidden)

@@ -1,11 +1,11 @@
-"""Perceptrons under maximal-update parametrisation: good step sizes do not depend on the width.
+"""MLPs in maximal update parametrization (muP): good step sizes do not depend on the width.
 
-Hidden weights are drawn with variance 1 / width and their updates multiplied by `1 / width`; the
-output's weights begin at zero and its outputs are divided by the width; biases are standard normal.
-The optimizer is told the multipliers (`ParameterInfo.multiplier`) and has to apply them.
+Hidden weights have initial variance 1 / width, and their updates are multiplied by `1 / width`;
+output weights start at zero, and outputs are divided by the width; biases are standard normal. The
+optimizer receives the multipliers (`ParameterInfo.multiplier`) and must apply them.
 
 Reference: Yang et al. 2022, arXiv:2203.03466; Therien et al. 2024, arXiv:2406.00153, whose learned
-optimizers were meta-trained on this parametrisation.
+optimizers were meta-trained in this parametrization.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Dataset
 from metarl.tasks.families.classification import classifier
-from metarl.tasks.families.layers import present
+from metarl.tasks.families.layers import unit_mask
 from metarl.tasks.families.mlp import (
     MLPConfig,
     Perceptron,
@@ -35,9 +35,9 @@ class MuMLPConfig(MLPConfig):
     """Settings; see `MLPConfig` for the others.
 
     Attributes:
-      input_multiplier: of what the network sees.
-      output_multiplier: of its outputs, before they are divided by the width.
-      hidden_multiplier: of the updates of hidden weights, before they are divided by the width.
+      input_multiplier: multiplier of the inputs.
+      output_multiplier: multiplier of the outputs, before division by the width.
+      hidden_multiplier: multiplier of the updates of hidden weights, before division by the width.
     """
 
     input_multiplier: float = 1.0
@@ -74,7 +74,7 @@ def mu_mlp(name: str, config: MuMLPConfig, dataset: Dataset) -> TaskFamily:
 
 
 def multipliers(network: Perceptron, config: MuMLPConfig) -> PyTree:
-    """By what the updates of each tensor are multiplied, a tree like the parameters."""
+    """Returns the multipliers of the updates, a tree like the parameters."""
     one = jnp.float32(1.0)
     tree = {"hidden_0": {"kernel": one, "bias": one}, "output": {"kernel": one, "bias": one}}
     for i in range(1, int(config.depth.high)):
@@ -88,9 +88,9 @@ def _init(key: Key, network: Perceptron, config: MuMLPConfig, inputs: int, outpu
     layers["output"]["kernel"] = jnp.zeros_like(layers["output"]["kernel"])
     widest, deepest = int(config.width.high), int(config.depth.high)
     drawn = jax.random.normal(key_biases, (deepest * widest + outputs,))
-    units = present(network.width, widest)
+    units = unit_mask(network.width, widest)
     for i in range(deepest):
-        there = units * (i < network.depth)
-        layers[f"hidden_{i}"]["bias"] = drawn[i * widest : (i + 1) * widest] * there
+        mask = units * (i < network.depth)
+        layers[f"hidden_{i}"]["bias"] = drawn[i * widest : (i + 1) * widest] * mask
     layers["output"]["bias"] = drawn[deepest * widest :]
     return layers

@@ -1,4 +1,4 @@
-"""Quadratics of sampled condition and rotation: everything about them is known in closed form.
+"""Quadratics with sampled condition number and rotation; iterates are known in closed form.
 
 f(x) = 1/2 (x - x*)' Q diag(h) Q' (x - x*)
 """
@@ -23,10 +23,10 @@ class QuadraticConfig:
     """Settings of a family of quadratics.
 
     Attributes:
-      dimension: d, of the space.
-      condition: largest curvature over smallest.
-      curvature: the largest one.
-      noise: standard deviation of each entry of the gradient's error; 0 = none.
+      dimension: number d of variables.
+      condition: condition number, largest over smallest curvature.
+      curvature: largest curvature.
+      noise: standard deviation of the gradient noise per element; 0 = none.
     """
 
     dimension: int = 10
@@ -43,10 +43,10 @@ class Quadratic(NamedTuple):
     """The task.
 
     Attributes:
-      rotation: Q, orthogonal `[d, d]`; its columns are the principal axes.
-      curvature: h, along these axes, `[d]`, log-spaced.
-      optimum: x*, `[d]`.
-      noise: of the gradient, a scalar.
+      rotation: orthogonal matrix Q `[d, d]`; its columns are the principal axes.
+      curvature: curvatures h along these axes, `[d]`, log-spaced.
+      optimum: minimizer x*, `[d]`.
+      noise: standard deviation of the gradient noise, a scalar.
     """
 
     rotation: Array
@@ -56,15 +56,15 @@ class Quadratic(NamedTuple):
 
 
 def quadratic(name: str, config: QuadraticConfig) -> TaskFamily:
-    """Makes the family; parameters are `{"x": [d]}`, at first standard normal, as is x*."""
+    """Makes the family; parameters are `{"x": [d]}`, initially standard normal, as is x*."""
     loss = _noisy_loss if config.noise.high else _loss
-    return TaskFamily(name, partial(_sample, config), _init, loss, _evaluate, _normalise)
+    return TaskFamily(name, partial(_sample, config), _init, loss, _evaluate, _normalize)
 
 
-def after_sgd(task: Quadratic, start: Array, learning_rate: float | Array, steps: int) -> Array:
-    """Where steepest descent stands after some steps without noise, `[d]`.
+def sgd_iterate(task: Quadratic, start: Array, learning_rate: float | Array, steps: int) -> Array:
+    """Returns the iterate of gradient descent after `steps` steps, `[d]`.
 
-    `x_n = x* + Q (1 - rate h)^n Q' (x_0 - x*)`; with noise, it is the mean over the noise.
+    `x_n = x* + Q (1 - rate h)^n Q' (x_0 - x*)`; with noise, it is the expected iterate.
     """
     distance = task.rotation.T @ (start - task.optimum)
     return task.optimum + task.rotation @ ((1 - learning_rate * task.curvature) ** steps * distance)
@@ -109,7 +109,7 @@ def _evaluate(params: PyTree, key: Key, task: Quadratic) -> dict[str, Array]:
     return {"loss": _value(params, task), "distance": distance}
 
 
-def _normalise(loss: Array, task: Quadratic) -> Array:
-    """By the mean loss at the start."""
+def _normalize(loss: Array, task: Quadratic) -> Array:
+    """Normalizes by the expected initial loss."""
     along = task.rotation.T @ task.optimum
     return compress(loss / (0.5 * jnp.sum(task.curvature * (1 + along**2))))

@@ -1,4 +1,4 @@
-"""Families of training problems by name."""
+"""Registry of task families."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -25,12 +25,12 @@ from metarl.tasks.family import TaskFamily
 
 @dataclass(frozen=True)
 class NoData:
-    """Settings of the data of a family that has none."""
+    """Data settings of a family without data."""
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """Settings of images, see `metarl.tasks.datasets.load`; a size of 0 keeps theirs."""
+    """Settings of images, see `metarl.tasks.datasets.load`; a size of 0 keeps the original size."""
 
     size: int = 0
     antialias: bool = True
@@ -39,13 +39,13 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a name stands for.
+    """An entry of the registry.
 
     Attributes:
       config: class of the family's settings.
       make: `(name, config, data) -> family`.
-      options: class of the settings of the data.
-      load: `options -> data`, when the family is made.
+      options: class of the data settings.
+      load: `options -> data`, called when the family is made.
     """
 
     config: type
@@ -63,7 +63,7 @@ def _quadratic(name: str, config: QuadraticConfig, nothing: None) -> TaskFamily:
 
 
 def _loading(load: Callable[[str], Any], own: str) -> Callable[[Any], Any]:
-    """A loader of data without options."""
+    """Returns a loader of data without options."""
     return lambda options: load(own)
 
 
@@ -105,7 +105,7 @@ _FAMILIES = _entries()
 
 
 def names() -> list[str]:
-    """Lists every name that `make` knows; reads no data."""
+    """Lists the names that `make` accepts; reads no data."""
     return list(_FAMILIES)
 
 
@@ -113,9 +113,9 @@ def make(name: str, **options: Any) -> TaskFamily:
     """Makes a family of training problems.
 
     Args:
-      name: such as `quadratic` or `mlp/digits`; see `names`. Options may follow,
-        `mlp/digits?width=8-64&depth=2` (grammar in `metarl.envs.names`, spans in
-        `metarl.tasks.families.span`); they are part of the family's name then.
+      name: name of a family, such as `quadratic` or `mlp/digits`, see `names`. It may include
+        options, as in `mlp/digits?width=8-64&depth=2` (syntax in `metarl.envs.names`, spans in
+        `metarl.tasks.families.span`); these are then part of the family's name.
       **options: fields of the family's config, of `ImageOptions` for images, and of
         `AugmentConfig`.
 
@@ -127,19 +127,19 @@ def make(name: str, **options: Any) -> TaskFamily:
       >>> make("mlp/digits?width=8-64", depth=2).name
       'mlp/digits?width=8-64'
     """
-    base, written = base_name(name), options_in(name)
+    base, parsed = base_name(name), options_in(name)
     check_choice("family", base, _FAMILIES)
-    if twice := sorted(written.keys() & options):
+    if twice := sorted(parsed.keys() & options):
         raise ConfigError(f"{name!r} has option {twice[0]!r}, which is given beside it too.")
     entry = _FAMILIES[base]
     config, of_data, augment = _configured(
-        base, (entry.config, entry.options, AugmentConfig), options | written
+        base, (entry.config, entry.options, AugmentConfig), options | parsed
     )
     return augmented(entry.make(name, config, entry.load(of_data)), augment)
 
 
 def _configured(name: str, classes: tuple[type, ...], options: Mapping[str, Any]) -> list[Any]:
-    """Deals options out to the configs that have them, checked by name and type."""
+    """Makes the configs from the options, checked by name and type."""
     fields = [inspect.signature(config).parameters for config in classes]
     check_options(name, options, [field for names in fields for field in names])
     configs = []

@@ -1,4 +1,4 @@
-"""The scale on which losses of different families compare."""
+"""Normalization of losses across families."""
 
 import jax.numpy as jnp
 
@@ -6,9 +6,9 @@ from metarl.core.types import Array
 
 
 def compress(loss: Array) -> Array:
-    """The loss up to 1, and `1 + log(loss)` above.
+    """Returns the loss up to 1, and `1 + log(loss)` above.
 
-    Families call it with a loss of which 1 means "nothing learned", so that one life that blows up
-    does not outweigh all the others, and order and smoothness are kept.
+    Families apply it to losses that are 1 at chance level, so that one diverging unroll does not
+    dominate the mean. It is monotonic and differentiable.
     """
     return jnp.where(loss <= 1.0, loss, 1.0 + jnp.log(jnp.maximum(loss, 1.0)))

@@ -1,4 +1,4 @@
-"""Spans: what a family draws a setting from."""
+"""Spans: ranges from which a family samples a setting."""
 
 import math
 import re
@@ -17,14 +17,14 @@ _SPAN = re.compile(f"({_NUMBER})-({_NUMBER})")
 
 @dataclass(frozen=True)
 class Span:
-    """Numbers from `low` to `high`, both included, drawn log-uniformly.
+    """A log-uniform distribution over `[low, high]`.
 
-    Whole numbers if both ends are (each has its equal share in the logarithm), else real ones. A
-    span that starts at zero holds nothing but zero.
+    It samples integers if both bounds are integers, else floats. If `low` is zero, `high` must be
+    zero too.
 
     Attributes:
-      low: least number, at least 0.
-      high: greatest number.
+      low: lower bound, at least 0.
+      high: upper bound, inclusive.
     """
 
     low: float
@@ -38,10 +38,10 @@ class Span:
 
     @classmethod
     def parse(cls, value: Any) -> "Span":
-        """Reads a span, a number (a span of one), or text such as `8-64` or `1e-2-1e2`.
+        """Parses a span, a number (a constant), or text such as `8-64` or `1e-2-1e2`.
 
         Raises:
-          ConfigError: it is none of these.
+          ConfigError: the value is none of these.
         """
         if isinstance(value, Span):
             return value
@@ -54,11 +54,11 @@ class Span:
 
     @property
     def whole(self) -> bool:
-        """Whether it holds whole numbers only."""
+        """Whether the span samples integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def draw(self, key: Key) -> Array:
-        """Draws one number, an int32 or float32 scalar."""
+        """Samples one number, an int32 or float32 scalar."""
         dtype = jnp.int32 if self.whole else jnp.float32
         if self.low == self.high:
             return jnp.asarray(self.low, dtype)
@@ -71,7 +71,7 @@ class Span:
 
 
 def check_whole(name: str, span: Span, least: int = 1) -> None:
-    """Raises ConfigError unless a span holds whole numbers from `least` on."""
+    """Raises ConfigError unless a span samples integers of at least `least`."""
     if not span.whole or span.low < least:
         raise ConfigError(
             f"{name} must be whole numbers of at least {least}, got {span.low}-{span.high}."

@@ -1,7 +1,7 @@
-"""A small transformer language model of sampled width, normalised before each part.
+"""A small pre-LN transformer language model of sampled width.
 
-Heads are as many as set, and what is sampled is the size of each: units of a head beyond it are
-masked in every head, in the stream between the layers, and in the layers between.
+The number of heads is fixed; the size of a head is sampled. Units beyond it are masked in every
+head, in the residual stream, and in the MLP.
 
 Reference: Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745.
 """
@@ -17,15 +17,15 @@ from metarl.core.errors import check_positive
 from metarl.core.types import Array, Key, PyTree
 from metarl.tasks.datasets import Text
 from metarl.tasks.families.language import LanguageConfig, language_model
-from metarl.tasks.families.layers import dense, dense_layer, kernel, present, standard_weights
+from metarl.tasks.families.layers import dense, dense_layer, kernel, standard_weights, unit_mask
 from metarl.tasks.families.span import Span, check_whole
 from metarl.tasks.family import TaskFamily
 
 _EXPANSION = 4
-"""Units between the layers of a block's perceptron, by the model's width."""
+"""Hidden units of a block's MLP, in multiples of the model's width."""
 
 _EPS = 1e-6
-"""Added to a variance before its root."""
+"""Constant added to a variance before its root."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class TransformerConfig(LanguageConfig):
     """Settings of a family of transformers.
 
     Attributes:
-      heads: H, of each attention.
-      head: units of a head; the model is `heads` times as wide.
-      layers: blocks of attention and perceptron.
+      heads: number H of attention heads.
+      head: units of a head; the width of the model is `heads` times as large.
+      layers: number of blocks of attention and MLP.
     """
 
     heads: int = 2
@@ -49,13 +49,13 @@ class TransformerConfig(LanguageConfig):
 
 
 class Heads(NamedTuple):
-    """What is sampled: units of a head, an int32 scalar."""
+    """Sampled architecture: units of a head, an int32 scalar."""
 
     head: Array
 
 
 def transformer(name: str, config: TransformerConfig, text: Text) -> TaskFamily:
-    """Makes the family; learned positions, causal attention, gelu."""
+    """Makes the family; learned positions, causal attention, GELU."""
     characters = len(text.characters)
     width = config.heads * int(config.head.high)
 
@@ -86,12 +86,12 @@ def transformer(name: str, config: TransformerConfig, text: Text) -> TaskFamily:
             "positions": {"kernel": kernel(drawn["positions"], fan_in, None, units)},
         }
 
-    def logits(params: PyTree, network: Heads, told: Array) -> Array:
+    def logits(params: PyTree, network: Heads, tokens: Array) -> Array:
         units = _units(network, config)
-        x = params["embedding"]["kernel"][told] + params["positions"]["kernel"]
+        x = params["embedding"]["kernel"][tokens] + params["positions"]["kernel"]
         for i in range(config.layers):
             x = _block(params[f"block_{i}"], network, config, units, x)
-        return dense(params["output"], _normalised(params["norm"], units, x))
+        return dense(params["output"], _layer_norm(params["norm"], units, x))
 
     return language_model(
         name, config, text, lambda key: Heads(config.head.draw(key)), init, logits
@@ -99,8 +99,8 @@ def transformer(name: str, config: TransformerConfig, text: Text) -> TaskFamily:
 
 
 def _units(network: Heads, config: TransformerConfig) -> Array:
-    """Which units of the stream there are, `[width]`."""
-    return jnp.tile(present(network.head, int(config.head.high)), config.heads)
+    """Returns the mask of the units of the residual stream, `[width]`."""
+    return jnp.tile(unit_mask(network.head, int(config.head.high)), config.heads)
 
 
 def _norm(units: Array) -> PyTree:
@@ -125,37 +125,37 @@ def _init_block(drawn: Mapping[str, Array], units: Array, fan_in: Array) -> PyTr
     }
 
 
-def _normalised(norm: PyTree, units: Array, x: Array) -> Array:
-    """Layer normalisation over the units that there are; `[T, width]`, zero elsewhere."""
+def _layer_norm(norm: PyTree, units: Array, x: Array) -> Array:
+    """Applies layer normalization over the unmasked units; `[T, width]`, zero elsewhere."""
     count = jnp.sum(units)
     x = x.astype(jnp.float32)
-    there = units[None]
-    mean = jnp.sum(x * there, axis=-1, keepdims=True) / count
-    centred = (x - mean) * there
-    variance = jnp.sum(centred**2, axis=-1, keepdims=True) / count
-    normal = (centred * jax.lax.rsqrt(variance + _EPS)).astype(norm["scale"].dtype)
-    return (normal * norm["scale"][None] + norm["bias"][None]) * there.astype(normal.dtype)
+    mask = units[None]
+    mean = jnp.sum(x * mask, axis=-1, keepdims=True) / count
+    centered = (x - mean) * mask
+    variance = jnp.sum(centered**2, axis=-1, keepdims=True) / count
+    normal = (centered * jax.lax.rsqrt(variance + _EPS)).astype(norm["scale"].dtype)
+    return (normal * norm["scale"][None] + norm["bias"][None]) * mask.astype(normal.dtype)
 
 
 def _block(
     block: PyTree, network: Heads, config: TransformerConfig, units: Array, x: Array
 ) -> Array:
-    attended = _attention(block, network, config, _normalised(block["norm_0"], units, x))
-    # What spare units say is dropped by the normalisation of whoever reads the stream.
+    attended = _attention(block, network, config, _layer_norm(block["norm_0"], units, x))
+    # Masked units of the stream are zeroed by the layer norm of every reader.
     x = x + attended
-    up = jax.nn.gelu(dense(block["up"], _normalised(block["norm_1"], units, x)))
+    up = jax.nn.gelu(dense(block["up"], _layer_norm(block["norm_1"], units, x)))
     up = up * jnp.tile(units, _EXPANSION)[None].astype(up.dtype)
     return x + dense(block["down"], up)
 
 
 def _attention(block: PyTree, network: Heads, config: TransformerConfig, x: Array) -> Array:
-    """Every position attends to itself and those before, `[T, width]`."""
+    """Applies causal attention, `[T, width]`."""
     steps, width = x.shape
-    there = present(network.head, int(config.head.high)).astype(x.dtype)[None, None]
+    mask = unit_mask(network.head, int(config.head.high)).astype(x.dtype)[None, None]
 
     def heads(name: str) -> Array:
         split = dense(block[name], x).reshape(steps, config.heads, -1)
-        return split * there
+        return split * mask
 
     query, key, value = heads("query"), heads("key"), heads("value")
     scores = jnp.einsum("thu,shu->hts", query, key).astype(jnp.float32)

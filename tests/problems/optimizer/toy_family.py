@@ -20,7 +20,7 @@ TOY = TaskFamily(
     init=lambda key, task: {"x": jax.random.uniform(key, (1,), minval=1.0, maxval=2.0)},
     loss=_loss,
     evaluate=lambda params, key, task: {"loss": _loss(params, key, task) + 1.0},
-    normalise=lambda loss, task: loss / task,
+    normalize=lambda loss, task: loss / task,
 )
 
 # Theta is the learning rate.

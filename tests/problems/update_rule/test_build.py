@@ -12,7 +12,7 @@ import pytest
 
 from metarl.evaluation.results import load_results
 from metarl.io.runs import RunDirectory
-from metarl.rules import lpg_library
+from metarl.rules import lpg_registry
 from metarl.run import cli, experiments
 from tests.problems.update_rule.tiny import EVOLVED, GENERATIONS, GRID, REPLAY, UNIFORM
 from tests.run.tiny import (
@@ -154,7 +154,7 @@ def test_the_command_goes_on_and_ends_alike(copy, finished, capsys):
 
 
 def test_the_artifact_is_the_theta_with_a_card(finished):
-    loaded = lpg_library.load(finished / "artifacts" / "lpg-debug.safetensors")
+    loaded = lpg_registry.load(finished / "artifacts" / "lpg-debug.safetensors")
     assert loaded.config == REPLAY.rule
     jax.tree.map(np.testing.assert_array_equal, loaded.theta, restored(finished, REPLAY).theta)
     found = {result.env: result for result in load_results(finished / "results.json")}
@@ -178,7 +178,7 @@ def test_the_report_shows_levels_and_no_drift(finished, capsys):
     for title in ("Levels of training", "An episode", "How the distribution of levels moved"):
         assert title in page
     assert "Update rule: it replaces the loss of an agent" in page
-    assert "lpg_library.load(" in page
+    assert "lpg_registry.load(" in page
     assert "Drift over ratio" not in page
     figures = {path.stem for path in (finished / "figures").iterdir()}
     assert {"levels", "episode", "curriculum", "training", "scores"} <= figures

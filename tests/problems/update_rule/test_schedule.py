@@ -11,7 +11,7 @@ from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.networks.heads import HeadsConfig
 from metarl.problems.update_rule.schedule import schedule_curves
 from metarl.problems.update_rule.schedule_figure import ScheduleCurve, schedule_figure
-from metarl.rules.update_rule import LOGITS, UpdateRule, no_memory
+from metarl.rules.update_rule import LOGITS, UpdateRule, empty_state
 from metarl.tasks.lifetimes import Lifetimes
 
 RATE = 3.0
@@ -20,14 +20,14 @@ RATE = 3.0
 def late_pusher():
     """Pushes action 0 with a strength of n/N, whatever the agent lived through."""
 
-    def targets(theta, state, params, apply, trajectory, clock):
-        return theta * clock.update / clock.lifetime, state, {}
+    def targets(theta, state, params, apply, trajectory, progress):
+        return theta * progress.update / progress.lifetime, state, {}
 
     def loss(outputs, trajectory, strength):
         return -strength * jnp.mean(outputs[LOGITS][..., 0])
 
     return UpdateRule(
-        "late", lambda key: jnp.float32(1), lambda n: {LOGITS: (n,)}, no_memory, targets, loss
+        "late", lambda key: jnp.float32(1), lambda n: {LOGITS: (n,)}, empty_state, targets, loss
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from metarl import rules
 from metarl.core.errors import ArtifactError
-from metarl.rules import lpg_library
+from metarl.rules import lpg_registry
 from metarl.rules.lpg_network import LPGConfig, init_theta
 from tests.cards import CARD
 
@@ -18,12 +18,12 @@ SMALL = LPGConfig(core="gru", width=4, categories=3, embedding=2)
 @pytest.fixture
 def saved(tmp_path, key):
     theta = init_theta(SMALL, key)
-    return theta, lpg_library.save(tmp_path / "tiny", theta, SMALL, CARD)
+    return theta, lpg_registry.save(tmp_path / "tiny", theta, SMALL, CARD)
 
 
 def test_round_trip(saved):
     theta, path = saved
-    loaded = lpg_library.load(path)
+    loaded = lpg_registry.load(path)
     assert loaded.config == SMALL
     assert loaded.name == "tiny"
     assert jax.tree.structure(loaded.theta) == jax.tree.structure(theta)
@@ -58,17 +58,17 @@ def test_a_card_that_does_not_fit_is_refused(saved, changes, message):
     _, path = saved
     _edit_card(path, **changes)
     with pytest.raises(ArtifactError, match=message):
-        lpg_library.load(path)
+        lpg_registry.load(path)
 
 
 def test_truncated_weights_are_refused(saved):
     _, path = saved
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ArtifactError):
-        lpg_library.load(path)
+        lpg_registry.load(path)
 
 
 def test_theta_that_is_not_finite_is_not_saved(tmp_path, key):
     theta = jax.tree.map(lambda x: x * np.nan, init_theta(SMALL, key))
     with pytest.raises(ArtifactError, match="not finite"):
-        lpg_library.save(tmp_path / "bad", theta, SMALL, CARD)
+        lpg_registry.save(tmp_path / "bad", theta, SMALL, CARD)

@@ -1,7 +1,7 @@
-"""Advantages and returns along a trajectory.
+"""Generalized advantage estimation (GAE).
 
-Time suffixes as in the papers: a transition leads from `s_tm1` to `s_t` and pays `r_t`. All
-functions take `[T, ...]` arrays and recur over the first axis, elementwise over the others.
+Time suffixes: a transition leads from `s_tm1` to `s_t` with reward `r_t`. Arrays are `[T, ...]`;
+the recursion runs over the first axis, elementwise over the others.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from metarl.core.types import Array
 
-_UNROLL = 8  # the loop body is a handful of tiny operations: on CPU its overhead dominates
+_UNROLL = 8  # the loop body is small: on CPU the loop overhead dominates
 
 
 class Advantages(NamedTuple):
@@ -21,7 +21,7 @@ class Advantages(NamedTuple):
     targets: Array
 
 
-def generalised_advantages(
+def generalized_advantage_estimation(
     r_t: Array,
     v_tm1: Array,
     v_t: Array,
@@ -30,19 +30,19 @@ def generalised_advantages(
     gamma: float | Array,
     lambda_: float | Array,
 ) -> Advantages:
-    """Generalised advantage estimation that bootstraps on truncation, never on termination.
+    """Generalized advantage estimation; bootstraps on truncation, not on termination.
 
     `delta_t = r_t + gamma (1 - terminated_t) v_t - v_tm1` and
-    `A_tm1 = delta_t + gamma lambda (1 - done_t) A_t`: a truncated step keeps its bootstrap value
-    but its advantage does not leak into the next episode.
+    `A_tm1 = delta_t + gamma lambda (1 - done_t) A_t`: a truncated step keeps its bootstrap
+    value, but advantages of the next episode do not propagate to it.
 
     Args:
       r_t: rewards `[T, ...]`.
       v_tm1: values of the states acted in `[T, ...]`.
-      v_t: values of the states reached `[T, ...]`; at the end of an episode that of its *final*
+      v_t: values of the next states `[T, ...]`; at the end of an episode the value of its *final*
         observation, not of the next episode's first.
-      terminated_t: 1 where the task ended.
-      done_t: 1 where the episode ended, terminated or truncated.
+      terminated_t: termination mask, 1 where the episode terminated.
+      done_t: end mask, 1 where the episode terminated or was truncated.
       gamma: discount in [0, 1].
       lambda_: trace decay in [0, 1].
 

@@ -7,7 +7,15 @@ import pytest
 
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.io.artifacts import save_artifact
-from metarl.rules import LearnedDriftConfig, by_name, learned_drift, library, load, save, shipped
+from metarl.rules import (
+    LearnedDriftConfig,
+    by_name,
+    learned_drift,
+    load,
+    pretrained,
+    registry,
+    save,
+)
 from tests.cards import CARD
 
 from .properties import grid, violations
@@ -28,7 +36,7 @@ def saved(tmp_path):
 def test_a_saved_drift_comes_back_the_same(saved):
     drift = load(saved)
     ratio, advantage = grid()
-    expected = learned_drift(CONFIG).drift(theta_of(), ratio, advantage, jnp.float32(0))
+    expected = learned_drift(CONFIG).apply(theta_of(), ratio, advantage, jnp.float32(0))
     assert (drift.name, drift.config, drift.card["kind"]) == ("tiny", CONFIG, "drift")
     np.testing.assert_array_equal(drift(ratio, advantage), expected)
     assert violations(lambda r, a: drift(r, a)) == []
@@ -43,14 +51,14 @@ def test_a_temporal_drift_comes_back_and_asks_for_the_progress(tmp_path):
     ratio, advantage = grid()
     found = [drift(ratio, advantage, progress) for progress in (0.0, 0.5)]
     for value, progress in zip(found, (0.0, 0.5), strict=True):
-        expected = learned_drift(config).drift(theta, ratio, advantage, jnp.float32(progress))
+        expected = learned_drift(config).apply(theta, ratio, advantage, jnp.float32(progress))
         np.testing.assert_array_equal(value, expected)
     assert np.any(found[0] != found[1])
     with pytest.raises(ConfigError, match=r"aged is temporal: call drift\(.*progress\)"):
         drift(ratio, advantage)
     rule = by_name(path)
     start = rule.init(jax.random.key(0))
-    np.testing.assert_array_equal(rule.drift(start, ratio, advantage, 0.5), found[1])
+    np.testing.assert_array_equal(rule.apply(start, ratio, advantage, 0.5), found[1])
 
 
 def test_a_drift_that_knows_no_age_takes_the_progress_and_ignores_it(saved):
@@ -66,7 +74,7 @@ def test_the_rule_starts_at_the_loaded_weights(saved, key):
         np.testing.assert_array_equal(array, theta_of()[name])
     ratio, advantage = grid()
     np.testing.assert_array_equal(
-        rule.drift(rule.init(key), ratio, advantage, jnp.float32(0)), load(saved)(ratio, advantage)
+        rule.apply(rule.init(key), ratio, advantage, jnp.float32(0)), load(saved)(ratio, advantage)
     )
 
 
@@ -81,8 +89,8 @@ def test_usable_under_jit_grad_vmap_and_broadcasting(saved):
 
 
 def test_shipped_names_resolve(saved, monkeypatch):
-    monkeypatch.setattr(library, "_shipped_paths", lambda: {"lpo_tiny": saved})
-    assert shipped() == ["lpo_tiny"]
+    monkeypatch.setattr(registry, "_pretrained_paths", lambda: {"lpo_tiny": saved})
+    assert pretrained() == ["lpo_tiny"]
     np.testing.assert_array_equal(load("lpo_tiny").theta["first"], theta_of()["first"])
     assert by_name("lpo_tiny").name == "tiny"
     with pytest.raises(ArtifactError, match="mean 'lpo_tiny'"):
@@ -92,7 +100,7 @@ def test_shipped_names_resolve(saved, monkeypatch):
 
 
 def test_every_shipped_drift_meets_the_conditions():
-    for name in shipped():
+    for name in pretrained():
         drift = load(name)
         temporal = drift.card["architecture"].get("temporal", False)
         for age in ((0.0,), (0.5,), (1.0,)) if temporal else ((),):

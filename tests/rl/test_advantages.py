@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from metarl.rl.returns import generalised_advantages
+from metarl.rl.advantages import generalized_advantage_estimation
 
 
 def by_definition(r, v_tm1, v_t, terminated, done, gamma, lam):
@@ -31,7 +31,7 @@ def test_against_the_definition(steps, gamma, lam):
     truncated = (rng.random((steps, 2)) < 0.15) * (1 - terminated)
     done = terminated + truncated
     with jax.numpy_dtype_promotion("standard"):
-        got = generalised_advantages(
+        got = generalized_advantage_estimation(
             *(np.float32(x) for x in (r, v_tm1, v_t, terminated, done)), gamma, lam
         )
     for b in range(2):
@@ -49,8 +49,8 @@ def test_against_the_definition(steps, gamma, lam):
 def test_truncation_bootstraps_and_termination_does_not():
     one = np.ones((1,), np.float32)
     value = 10 * one
-    cut = generalised_advantages(one, 0 * one, value, 0 * one, one, 0.9, 0.95)
-    end = generalised_advantages(one, 0 * one, value, one, one, 0.9, 0.95)
+    cut = generalized_advantage_estimation(one, 0 * one, value, 0 * one, one, 0.9, 0.95)
+    end = generalized_advantage_estimation(one, 0 * one, value, one, one, 0.9, 0.95)
     # A product and a sum.
     np.testing.assert_allclose(cut.advantages, [1 + 0.9 * 10], rtol=1e-6)
     np.testing.assert_allclose(end.advantages, [1.0], rtol=1e-6)
@@ -60,6 +60,6 @@ def test_lambda_one_gives_the_discounted_return():
     r = np.float32([1.0, 2.0, 3.0])
     zero = np.zeros(3, np.float32)
     done = np.float32([0, 0, 1])
-    got = generalised_advantages(r, zero, zero, done, done, 0.5, 1.0)
+    got = generalized_advantage_estimation(r, zero, zero, done, done, 0.5, 1.0)
     # Halves and wholes: exact but for the order of a few operations.
     np.testing.assert_allclose(got.targets, [1 + 1 + 0.75, 2 + 1.5, 3], rtol=1e-6)
