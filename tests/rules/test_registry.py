@@ -122,7 +122,7 @@ def test_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"hidden": 7}, "asks"),
+        ({"hidden": 7}, "requires"),
         ({"hidden": -1}, "hidden must be positive"),
         ({"width": 6}, "Permitted fields"),
     ],

@@ -69,7 +69,7 @@ def test_tasks_are_those_of_the_distribution(rounds):
     assert (np.array(level_slots)[np.array(ended)] >= 0).all()
 
 
-def test_the_same_key_draws_the_same(lived):
+def test_the_same_key_draws_the_same(rounds):
     _, (_, (one, level_slots, _)), (_, (two, others, _)) = rounds
     np.testing.assert_array_equal(one["x"], two["x"])
     np.testing.assert_array_equal(level_slots, others)
