@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from metarl.estimators.paired_lives import PairedLivesConfig
 from metarl.evaluation.optimizer_trial import TrialConfig
-from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
+from metarl.optimizers.lopt.adafac_mlp_lopt import AdafacMLPLoptConfig
 from metarl.run.architectures import ArchitectureConfig
 from metarl.run.config import LoopConfig, OuterConfig
 from metarl.run.optimizer_config import (

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from metarl.experiments import lpo
-
 from metarl.rules.learned_drift import LearnedDriftConfig
 from metarl.run.config import EvaluationConfig
 

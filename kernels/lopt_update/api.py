@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+
 from metarl.kernels.lopt_update import cpu_blocks, reference, unfolded
 from metarl.kernels.lopt_update.config import KernelConfig, Precision
 from metarl.kernels.lopt_update.features import FeatureSet
@@ -86,7 +87,7 @@ _PREFERRED: ContextVar[str | None] = ContextVar("_PREFERRED", default=None)
 
 
 @contextmanager
-def noted() -> Iterator[set[str]]:
+def record_implementations() -> Iterator[set[str]]:
     """Fills a set with the names of the implementations that calls inside choose.
 
     A call is made when a program is traced, so trace a function inside that jax has not seen.
@@ -100,7 +101,7 @@ def noted() -> Iterator[set[str]]:
 
 
 @contextmanager
-def preferring(name: str) -> Iterator[None]:
+def override_implementation(name: str) -> Iterator[None]:
     """Lets calls inside that name no implementation take this one.
 
     A call is made when a program is traced, so trace a function inside that jax has not seen.
@@ -148,7 +149,7 @@ def lopt_update(
       moments: from `init_moments`.
       rates: of the moments.
       exponent: how much the second output counts; 0 = it is not computed.
-      implementation: None = that of `preferring`, or the first that can; a named one runs or fails.
+      implementation: None = that of `override_implementation`, or the first that can; a named one runs or fails.
 
     Returns:
       The step `[*shape]`, to be subtracted from the parameter, float32, and the new moments.
@@ -204,7 +205,7 @@ def check_layers(features: FeatureSet, layers: Sequence[tuple[Array, Array]]) ->
 
 
 def choose(implementation: str | None = None) -> str:
-    """Returns the name of the implementation that runs when this one is asked for; `noted` sees it.
+    """Returns the name of the implementation that runs when this one is asked for; `record_implementations` sees it.
 
     Raises:
       ValueError: nothing is called so, or it cannot run on this machine.

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update import cpu_loops, reference
 from metarl.kernels.lopt_update.features import FeatureSet, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, move_factored
@@ -34,7 +35,7 @@ def lopt_update(features: FeatureSet, *arguments: Any, in_place: bool) -> tuple[
 
 def cut(features: FeatureSet, shape: Sequence[int]) -> bool:
     """Says whether such a tensor is updated in blocks."""
-    axes = features.normaliser_axes
+    axes = features.normalizer_axes
     rank = len(shape)
     return rank > 1 and prod(shape) > cpu_loops.SIZES.whole and (axes is None or axes >= rank)
 

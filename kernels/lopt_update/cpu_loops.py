@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.cuts import Cuts, cuts
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded
 from metarl.kernels.lopt_update.moments import (

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.moments import Factors, Moments, factors, finite, init_moments
 
 Array = jax.Array
@@ -56,8 +57,8 @@ class FeatureSet:
       rms_eps: added to a mean square before the root.
       factored_eps: the same for averages over rows and columns.
       vector_momentum_eps: the same at rank 0 and 1, where momenta are scaled by them.
-      normaliser_eps: added to the mean square of a channel.
-      normaliser_axes: how many axes, from the last, that mean goes over; None = all.
+      normalizer_eps: added to the mean square of a channel.
+      normalizer_axes: how many axes, from the last, that mean goes over; None = all.
     """
 
     channels: tuple[Channels, ...]
@@ -69,8 +70,8 @@ class FeatureSet:
     rms_eps: float = 1e-6
     factored_eps: float = 1e-8
     vector_momentum_eps: float = 1e-6
-    normaliser_eps: float = 1e-5
-    normaliser_axes: int | None = None
+    normalizer_eps: float = 1e-5
+    normalizer_axes: int | None = None
 
     def make(self, ingredients: Ingredients) -> list[Array]:
         """Makes all channels, in order: arrays `[K, ...]`, one a kind."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients
 from metarl.kernels.lopt_update.tiles import in_turn, over_tiles
 

@@ -15,6 +15,7 @@ from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.config import KernelConfig
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded, ingredients
@@ -56,7 +57,7 @@ def tiled(features: FeatureSet, shape: Sequence[int]) -> bool:
     as momenta, or none.
     """
     layout = matrices(shape)
-    rank, axes = len(shape), features.normaliser_axes
+    rank, axes = len(shape), features.normalizer_axes
     if layout is None or features.rms > 1 or features.factored not in (0, features.momenta):
         return False
     return axes is None or axes >= rank or (axes == 2 and layout.in_order)
@@ -91,7 +92,7 @@ def _update(
     squares = mean_squares(features, config, device, layout, places, inputs)
     if not _normalised_by_matrix(features, layout):
         squares = jnp.mean(squares, 0, keepdims=True)
-    kernel = kernel[None] * jax.lax.rsqrt(features.normaliser_eps + squares)[..., None]
+    kernel = kernel[None] * jax.lax.rsqrt(features.normalizer_eps + squares)[..., None]
     network = Network(rows, columns, kernel, [Layer(k, b[None]) for k, b in others])
     step, momenta, rms = steps(features, config, device, layout, places, inputs, network, exponent)
     rms = None if rms is None else layout.back(rms)
@@ -135,7 +136,7 @@ def _first_layer(
             continue
         channels = layout.lay(features.channels[i](seen, features))
         means = jnp.mean(channels * channels, axes, keepdims=True)
-        channels = channels * jax.lax.rsqrt(features.normaliser_eps + means)
+        channels = channels * jax.lax.rsqrt(features.normalizer_eps + means)
         side = 0 if channels.shape[3] == 1 else 1
         for weights, channel in zip(kernel, channels, strict=True):
             sums[side] = sums[side] + weights.reshape(-1, 1, 1, 1) * channel[None]
@@ -151,5 +152,5 @@ def _scaled(layers: Sequence[Layer], scale: Array) -> list[Layer]:
 
 def _normalised_by_matrix(features: FeatureSet, layout: Matrices) -> bool:
     """Says whether each matrix has normalisers of its own, and not the whole tensor."""
-    axes = features.normaliser_axes
+    axes = features.normalizer_axes
     return axes is not None and axes < len(layout.shape)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Design, Layer, Weights, product, steps
@@ -103,7 +104,7 @@ def fold(
     for places in by_shape.values():
         inputs = jnp.concatenate([kinds[i] for i in places])
         means = jnp.mean(inputs * inputs, _normalised_axes(features, shape, 1), keepdims=True)
-        inputs = inputs * jax.lax.rsqrt(features.normaliser_eps + means)
+        inputs = inputs * jax.lax.rsqrt(features.normalizer_eps + means)
         rest.append(product(kernel_of(places), inputs))
 
     def squares(part: Ingredients) -> list[Array]:
@@ -111,7 +112,7 @@ def fold(
         return [made[i] * made[i] for i in varying]
 
     means = averages(squares, seen, shape, _normalised_axes(features, shape, 0))
-    scales: Array | None = jax.lax.rsqrt(features.normaliser_eps + means)
+    scales: Array | None = jax.lax.rsqrt(features.normalizer_eps + means)
     kernel = kernel_of(varying)
     if scales is not None and scales.size == len(kernel):
         kernel, scales = kernel * scales.reshape(-1, 1), None
@@ -121,5 +122,5 @@ def fold(
 def _normalised_axes(features: FeatureSet, shape: Sequence[int], lead: int) -> tuple[int, ...]:
     """Lists the axes of a normaliser's mean, after `lead` others."""
     rank = len(shape)
-    first = 0 if features.normaliser_axes is None else max(rank - features.normaliser_axes, 0)
+    first = 0 if features.normalizer_axes is None else max(rank - features.normalizer_axes, 0)
     return tuple(range(lead + first, lead + rank))

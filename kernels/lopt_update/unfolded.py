@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.features import FeatureSet, bounded, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Layer
@@ -32,10 +33,10 @@ def lopt_update(
     spread = [jnp.broadcast_to(kind, (len(kind), *p.shape)) for kind in kinds]
     units = jnp.moveaxis(jnp.concatenate(spread), 0, -1)
     axes = tuple(range(p.ndim))
-    if features.normaliser_axes is not None:
-        axes = axes[max(p.ndim - features.normaliser_axes, 0) :]
+    if features.normalizer_axes is not None:
+        axes = axes[max(p.ndim - features.normalizer_axes, 0) :]
     mean = jnp.mean(units * units, axes, keepdims=True)
-    units = units * jax.lax.rsqrt(features.normaliser_eps + mean)
+    units = units * jax.lax.rsqrt(features.normalizer_eps + mean)
     for i, layer in enumerate(layers):
         units = jax.nn.relu(units) if i else units
         units = jnp.dot(units, layer.kernel, precision=jax.lax.Precision.HIGHEST)

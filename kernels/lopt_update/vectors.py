@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded, ingredients
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Design, Layer, Weights, steps
@@ -54,7 +55,7 @@ def lopt_update_vectors(
     first, *others = layers
     means = rows.means(_square_sums(features, rows, seen))  # [S, C]
     kernels = first.kernel[None] if shared else first.kernel
-    kernels = kernels * jax.lax.rsqrt(features.normaliser_eps + means)[..., None]
+    kernels = kernels * jax.lax.rsqrt(features.normalizer_eps + means)[..., None]
     rest = (first.bias, others)
     if not shared:
         rest = jax.tree.map(lambda x: x[rows.owners], rest)

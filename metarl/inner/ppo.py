@@ -228,7 +228,7 @@ class PPO:
         self, theta: Theta, params: PyTree, lifetime: Steps
     ) -> optax.GradientTransformationExtraArgs:
         inner = self._inner_optimizer
-        measured = inner.wants_activity
+        measured = inner.needs_activity
         info = describe(params, layer_paths(self.network), noisy=("actor",), measured=measured)
         config = self.config
         num_steps = lifetime * config.epochs * config.minibatches
@@ -309,7 +309,7 @@ class PPO:
 
     def _outputs(self, params: PyTree, obs: Array) -> tuple[Any, Activity | None]:
         """What the network says of observations; and its activity, if that is wanted."""
-        if self._inner_optimizer.wants_activity:
+        if self._inner_optimizer.needs_activity:
             return apply_with_activity(self.network, params, obs)
         return self.network.apply(params, obs), None
 

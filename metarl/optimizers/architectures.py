@@ -10,26 +10,26 @@ import optax
 from metarl.core.errors import ConfigError
 from metarl.core.types import Key, Theta
 from metarl.optimizers import learnable
-from metarl.optimizers.adafac_mlp_lopt import (
-    AdafacMLPLoptConfig,
-    adafac_mlp_lopt,
-    adafac_mlp_lopt_init,
-    adafac_mlp_lopt_inner,
-)
-from metarl.optimizers.celo import CeloConfig, celo, celo_init, celo_inner
-from metarl.optimizers.celo2 import Celo2Config, celo2, celo2_init, celo2_inner
-from metarl.optimizers.celo_adam import (
+from metarl.optimizers.celo.celo import CeloConfig, celo, celo_init, celo_inner
+from metarl.optimizers.celo.celo2 import Celo2Config, celo2, celo2_init, celo2_inner
+from metarl.optimizers.celo.celo_adam import (
     CeloAdamConfig,
     celo_adam,
     celo_adam_init,
     celo_adam_inner,
 )
-from metarl.optimizers.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
+from metarl.optimizers.lopt.adafac_mlp_lopt import (
+    AdafacMLPLoptConfig,
+    adafac_mlp_lopt,
+    adafac_mlp_lopt_init,
+    adafac_mlp_lopt_inner,
+)
+from metarl.optimizers.lopt.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
 from metarl.optimizers.protocol import InnerOptimizer
-from metarl.optimizers.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
-from metarl.optimizers.rnn_mlp_network import RNNMLPConfig, rnn_mlp_init
-from metarl.optimizers.velo import velo, velo_inner
-from metarl.optimizers.velo_network import VeLOConfig, velo_init
+from metarl.optimizers.rnn_mlp.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig, rnn_mlp_init
+from metarl.optimizers.velo.velo import velo, velo_inner
+from metarl.optimizers.velo.velo_network import VeLOConfig, velo_init
 
 
 @dataclass(frozen=True)

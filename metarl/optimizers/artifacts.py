@@ -16,11 +16,11 @@ from metarl.core.errors import ArtifactError, ConfigError, nearest
 from metarl.core.types import Key, PyTree, Theta
 from metarl.io.artifact_checks import check_kind, checked_arrays, configured
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save_artifact
-from metarl.optimizers import open_weights
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture, architecture_of
+from metarl.optimizers.external.registry import UNDER_MUP, read_external, split_name
 from metarl.optimizers.mup import mup, scale_by_multipliers
-from metarl.optimizers.protocol import InnerOptimizer, Steps, assuming
-from metarl.optimizers.released import UNDER_MUP, read_released, split_name
+from metarl.optimizers.open import open_weights
+from metarl.optimizers.protocol import InnerOptimizer, Steps, with_horizon
 
 KIND = "learned_optimizer"
 """What the card of a learned optimizer calls itself."""
@@ -69,19 +69,19 @@ class LoadedOptimizer:
     @property
     def inner(self) -> InnerOptimizer:
         """The optimizer for a learner, whose theta starts at these weights."""
-        made = assuming(self.architecture.inner(self.config), self.assumed_steps)
+        made = with_horizon(self.architecture.inner(self.config), self.assumed_steps)
         made = mup(made) if self.mup else made
 
         def init(key: Key) -> Theta:
             del key
             return jax.tree.map(jnp.asarray, self.theta)
 
-        return InnerOptimizer(self.name, init, made.transformation, made.wants_activity)
+        return InnerOptimizer(self.name, init, made.transformation, made.needs_activity)
 
 
 def names() -> list[str]:
     """Lists the learned optimizers that come with the library."""
-    return sorted(_shipped())
+    return sorted(_pretrained())
 
 
 def load(
@@ -97,7 +97,7 @@ def load(
 
     Args:
       name_or_path: a name that `names` lists, or the path of a `.safetensors` file with its card;
-        or weights of others, such as `celo:PATH`, see `metarl.optimizers.imported`.
+        or weights of others, such as `celo:PATH`, see `metarl.optimizers.external.loaders`.
       num_steps: how many updates training will have; some architectures need it.
       multipliers: of maximal-update parametrisation, see `metarl.optimizers.scale_by_multipliers`;
         None = none, which weights that were trained with them refuse.
@@ -195,7 +195,7 @@ def save(
 
 
 def _released(prefix: str, path: str) -> LoadedOptimizer:
-    config, theta = read_released(prefix, path)
+    config, theta = read_external(prefix, path)
     kind = ARCHITECTURES[architecture_of(config)]
     card = {"name": prefix, "description": f"Released by others, read from {path}."}
     return LoadedOptimizer(prefix, kind, config, theta, prefix in UNDER_MUP, card)
@@ -206,7 +206,7 @@ def _path(name_or_path: str | Path) -> Path:
     suffixed = text.endswith((WEIGHTS_SUFFIX, CARD_SUFFIX))
     if isinstance(name_or_path, Path) or suffixed or len(Path(text).parts) > 1:
         return Path(name_or_path)
-    shipped = _shipped()
+    shipped = _pretrained()
     if text not in shipped:
         raise ArtifactError(
             f"No learned optimizer is called {text!r}.{nearest(text, shipped)} "
@@ -216,7 +216,7 @@ def _path(name_or_path: str | Path) -> Path:
     return shipped[text]
 
 
-def _shipped() -> dict[str, Path]:
+def _pretrained() -> dict[str, Path]:
     folder = Path(str(files("metarl.optimizers"))) / "weights"
     return {path.stem: path for path in folder.glob(f"*{WEIGHTS_SUFFIX}")}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from metarl.core.errors import ConfigError, check_choice
-from metarl.kernels.lopt_update import NAMES, noted, preferring
+from metarl.kernels.lopt_update import NAMES, override_implementation, record_implementations
 
 
 @contextmanager
@@ -18,14 +18,14 @@ def kernel_choices() -> Iterator[dict[str, str]]:
       kernel was met.
     """
     choices: dict[str, str] = {}
-    with noted() as names:
+    with record_implementations() as names:
         yield choices
     if names:
         choices["lopt_update"] = ", ".join(sorted(names))
 
 
 @contextmanager
-def preferred_kernels(implementation: str | None) -> Iterator[None]:
+def override_kernels(implementation: str | None) -> Iterator[None]:
     """Gives the programs traced inside this implementation wherever an optimizer names none.
 
     Functions that jax has traced before are not changed, and small vectors share the reference's
@@ -41,7 +41,7 @@ def preferred_kernels(implementation: str | None) -> Iterator[None]:
         if implementation is not None:
             check_choice("implementation", implementation, NAMES)
             try:
-                stack.enter_context(preferring(implementation))
+                stack.enter_context(override_implementation(implementation))
             except ValueError as error:
                 raise ConfigError(str(error)) from error
         yield

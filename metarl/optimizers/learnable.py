@@ -13,8 +13,8 @@ import optax
 
 from metarl.core.errors import check_positive
 from metarl.core.types import Array, Key, Theta
-from metarl.optimizers.accumulators import in_float32
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
+from metarl.optimizers.lopt.accumulators import in_float32
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def learnable_sgd_inner(config: LearnableSGDConfig | None = None) -> InnerOptimi
     """Makes SGD for a learner, to be meta-trained."""
     config = LearnableSGDConfig() if config is None else config
 
-    return undescribed(
+    return without_parameter_info(
         "learnable_sgd",
         lambda key: learnable_sgd_init(config, key),
         lambda theta, num_steps: learnable_sgd(theta, config, num_steps),
@@ -159,7 +159,7 @@ def learnable_momentum_inner(config: LearnableMomentumConfig | None = None) -> I
     """Makes momentum for a learner, to be meta-trained."""
     config = LearnableMomentumConfig() if config is None else config
 
-    return undescribed(
+    return without_parameter_info(
         "learnable_momentum",
         lambda key: learnable_momentum_init(config, key),
         lambda theta, num_steps: learnable_momentum(theta, config, num_steps),
@@ -170,7 +170,7 @@ def learnable_adam_inner(config: LearnableAdamConfig | None = None) -> InnerOpti
     """Makes Adam for a learner, to be meta-trained."""
     config = LearnableAdamConfig() if config is None else config
 
-    return undescribed(
+    return without_parameter_info(
         "learnable_adam",
         lambda key: learnable_adam_init(config, key),
         lambda theta, num_steps: learnable_adam(theta, config, num_steps),

@@ -62,7 +62,7 @@ def mup(optimizer: InnerOptimizer) -> InnerOptimizer:
         )
 
     return InnerOptimizer(
-        f"mup_{optimizer.name}", optimizer.init, transformation, optimizer.wants_activity
+        f"mup_{optimizer.name}", optimizer.init, transformation, optimizer.needs_activity
     )
 
 

@@ -45,7 +45,7 @@ class InnerOptimizer:
       transformation: `(theta, info, num_steps) -> optax transformation`; its `update` is given the
         fields of `UpdateContext` as keyword arguments. `info` describes parameters leaf by leaf;
         `num_steps`, a number or an integer scalar, is how many updates a lifetime has.
-      wants_activity: whether `activity` is to be measured.
+      needs_activity: whether `activity` is to be measured.
     """
 
     name: str
@@ -53,7 +53,7 @@ class InnerOptimizer:
     transformation: Callable[
         [Theta, tuple[ParameterInfo, ...], Steps], optax.GradientTransformationExtraArgs
     ]
-    wants_activity: bool = False
+    needs_activity: bool = False
 
 
 def from_optax(name: str, transformation: optax.GradientTransformation) -> InnerOptimizer:
@@ -62,7 +62,7 @@ def from_optax(name: str, transformation: optax.GradientTransformation) -> Inner
     return InnerOptimizer(name, lambda key: (), lambda theta, info, num_steps: tx)
 
 
-def undescribed(
+def without_parameter_info(
     name: str,
     init: Callable[[Key], Theta],
     make: Callable[[Theta, Steps], optax.GradientTransformationExtraArgs],
@@ -71,7 +71,7 @@ def undescribed(
     return InnerOptimizer(name, init, lambda theta, info, num_steps: make(theta, num_steps))
 
 
-def assuming(optimizer: InnerOptimizer, num_steps: Steps | None) -> InnerOptimizer:
+def with_horizon(optimizer: InnerOptimizer, num_steps: Steps | None) -> InnerOptimizer:
     """Makes the optimizer that believes a lifetime to have `num_steps` updates, whatever it has.
 
     So one learns what knowing is worth. None = the optimizer itself, which believes what it is
@@ -91,5 +91,5 @@ def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:
         optimizer.name,
         lambda key: (),
         lambda _, info, num_steps: optimizer.transformation(theta, info, num_steps),
-        optimizer.wants_activity,
+        optimizer.needs_activity,
     )

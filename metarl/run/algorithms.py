@@ -23,8 +23,8 @@ from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
 from metarl.networks.heads import Shapes
 from metarl.optimizers import artifacts as optimizer_artifacts
-from metarl.optimizers import open_weights
-from metarl.optimizers import released as released_optimizers
+from metarl.optimizers.external import registry as external_optimizers
+from metarl.optimizers.open import open_weights
 from metarl.optimizers.protocol import InnerOptimizer
 from metarl.rules import disco, library, lpg_library
 from metarl.rules.a2c import a2c
@@ -190,7 +190,7 @@ def _released_optimizer(prefix: str, path: str) -> OptimizerAlgorithm:
 RELEASED: Mapping[str, Callable[[str], Algorithm]] = {
     "open": _open,
     "disco": _disco,
-    **{prefix: partial(_released_optimizer, prefix) for prefix in released_optimizers.RELEASED},
+    **{prefix: partial(_released_optimizer, prefix) for prefix in external_optimizers.EXTERNAL},
 }
 """Rules that others released, loaded as `<name>:<path of their weights>`."""
 

@@ -11,12 +11,13 @@ from metarl.envs.names import base_name, options_in
 from metarl.evaluation.baselines import BASELINES
 from metarl.evaluation.optimizer_trial import OptimizerContender
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX
-from metarl.optimizers import ARCHITECTURES, open_weights
-from metarl.optimizers.released import RELEASED
+from metarl.optimizers import ARCHITECTURES
+from metarl.optimizers.external.registry import EXTERNAL
+from metarl.optimizers.open import open_weights
 
 _OPEN = "open"
 
-RELEASED_NAMES = (*RELEASED, _OPEN)
+RELEASED_NAMES = (*EXTERNAL, _OPEN)
 """What may stand before the colon in `NAME:PATH`."""
 
 

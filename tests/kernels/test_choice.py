@@ -2,8 +2,13 @@
 
 import jax
 import pytest
-from metarl.kernels.lopt_update import arg_specs, implementations, noted, preferring
 
+from metarl.kernels.lopt_update import (
+    arg_specs,
+    implementations,
+    override_implementation,
+    record_implementations,
+)
 from tests.kernels.test_lopt_update import draw, one_step, start
 
 
@@ -11,17 +16,17 @@ def chosen(implementation=None):
     """Names that one traced call chose."""
     case, spec = "velo", arg_specs.ArgSpec("", (2, 2))
     layers, p, g = draw(spec, case)
-    with noted() as names:
+    with record_implementations() as names:
         jax.eval_shape(one_step(case, spec, implementation), layers, p, g[0], start(spec))
     return names
 
 
 def test_a_preferred_implementation_is_taken_where_none_is_named():
     assert chosen() == {implementations()[0]}
-    with preferring("unfolded"):
+    with override_implementation("unfolded"):
         assert chosen() == {"unfolded"}
         assert chosen("reference") == {"reference"}
-        with preferring("reference"):
+        with override_implementation("reference"):
             assert chosen() == {"reference"}
         assert chosen() == {"unfolded"}
     assert chosen() == {implementations()[0]}
@@ -33,8 +38,8 @@ def test_a_preferred_implementation_is_taken_where_none_is_named():
 )
 def test_what_cannot_run_cannot_be_preferred(name, message, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    with preferring("unfolded"):
-        with pytest.raises(ValueError, match=message), preferring(name):
+    with override_implementation("unfolded"):
+        with pytest.raises(ValueError, match=message), override_implementation(name):
             raise AssertionError("this is never reached")
         assert chosen() == {"unfolded"}
 

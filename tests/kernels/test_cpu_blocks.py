@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from metarl.kernels.lopt_update import arg_specs, cpu_blocks, cpu_loops, lopt_apply, lopt_update
 from metarl.kernels.lopt_update.cuts import cuts
-
-from metarl.optimizers.adafac_mlp_lopt import FEATURES
+from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
 from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import (
     CASES,
@@ -168,7 +168,7 @@ def test_who_is_cut():
     assert not cpu_blocks.cut(FEATURES, (10_000,))
     assert cpu_blocks.cut(CELO2, (64, 65))
     assert not cpu_blocks.cut(CELO2, (2, 64, 65))  # its normalisers are of each matrix
-    assert cpu_blocks.cut(replace(CELO2, normaliser_axes=3), (2, 64, 65))
+    assert cpu_blocks.cut(replace(CELO2, normalizer_axes=3), (2, 64, 65))
 
 
 def memory_of(case, spec, in_place):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from metarl.kernels.lopt_update import (
     Rates,
     arg_specs,
@@ -17,16 +18,15 @@ from metarl.kernels.lopt_update import (
     lopt_update,
     tiles,
 )
-
-from metarl.optimizers.adafac_mlp_lopt import FEATURES
-from metarl.optimizers.velo_network import VELO_FEATURES
+from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
+from metarl.optimizers.velo.velo_network import VELO_FEATURES
 from tests.optimizers import numpy_lopt
 
 pytestmark = pytest.mark.kernel
 
 DECAYS = (0.9, 0.99, 0.999)
 RATES = Rates(*(np.float32([1 - d for d in ds]) for ds in (DECAYS, (0.999,), DECAYS)))
-CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normalizer_eps=1e-9, normalizer_axes=2)
 
 EVERYWHERE = (*implementations(), "unfolded")
 """The last one runs on every machine, but is not tried unasked."""

@@ -80,10 +80,10 @@ def test_maximal_update_weights_ask_for_multipliers(tmp_path, theta):
 
 
 def test_names_are_those_that_are_shipped(saved, monkeypatch):
-    assert optimizers.names() == sorted(artifacts._shipped())
+    assert optimizers.names() == sorted(artifacts._pretrained())
     for name in optimizers.names():
         assert optimizers.inner(name).name
-    monkeypatch.setattr(artifacts, "_shipped", lambda: {"mlp-small": saved})
+    monkeypatch.setattr(artifacts, "_pretrained", lambda: {"mlp-small": saved})
     assert optimizers.names() == ["mlp-small"]
     assert optimizers.read("mlp-small").name == "tiny"
     with pytest.raises(ArtifactError, match=r"'mlp-smal'. Did you mean 'mlp-small'"):

@@ -7,9 +7,14 @@ import optax
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.celo import CeloConfig, celo, celo_init, celo_inner
-from metarl.optimizers.celo_adam import CeloAdamConfig, celo_adam, celo_adam_init, celo_adam_inner
-from metarl.optimizers.imported import load_celo, load_celo_adam
+from metarl.optimizers.celo.celo import CeloConfig, celo, celo_init, celo_inner
+from metarl.optimizers.celo.celo_adam import (
+    CeloAdamConfig,
+    celo_adam,
+    celo_adam_init,
+    celo_adam_inner,
+)
+from metarl.optimizers.external.loaders import load_celo, load_celo_adam
 from metarl.optimizers.parameters import describe
 from metarl.tasks.datasets import load
 from tests.optimizers import numpy_velo

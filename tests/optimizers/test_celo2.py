@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.celo2 import (
+from metarl.optimizers.celo.celo2 import (
     Celo2Config,
     _finished,
     celo2,
@@ -18,7 +18,7 @@ from metarl.optimizers.celo2 import (
     scale_by_celo2,
     vectors,
 )
-from metarl.optimizers.newton_schulz import newton_schulz
+from metarl.optimizers.celo.newton_schulz import newton_schulz
 from metarl.optimizers.parameters import describe
 from tests.optimizers import numpy_velo
 from tests.optimizers.numpy_lopt import layers_of

@@ -11,7 +11,8 @@ import pytest
 from metarl import optimizers
 from metarl.core.errors import ConfigError
 from metarl.optimizers import TransformationWithApply, in_place
-from metarl.optimizers.adafac_mlp_lopt import (
+from metarl.optimizers.in_place import with_apply
+from metarl.optimizers.lopt.adafac_mlp_lopt import (
     FACTORED,
     MOMENTA,
     RMS,
@@ -19,7 +20,6 @@ from metarl.optimizers.adafac_mlp_lopt import (
     adafac_mlp_lopt,
     adafac_mlp_lopt_init,
 )
-from metarl.optimizers.in_place import with_apply
 from tests.kernels.programs import equations
 from tests.kernels.rounding import assert_rounded_once
 from tests.optimizers import numpy_lopt, numpy_velo, test_celo, test_velo

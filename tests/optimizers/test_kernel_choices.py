@@ -6,7 +6,7 @@ import pytest
 
 from metarl import optimizers
 from metarl.core.errors import ConfigError
-from metarl.optimizers.kernel_choices import kernel_choices, preferred_kernels
+from metarl.optimizers.kernel_choices import kernel_choices, override_kernels
 
 
 def updates_of(tx):
@@ -46,13 +46,13 @@ def test_what_cannot_run_is_not_told():
 
 @pytest.mark.parametrize(("preferred", "chosen"), [("unfolded", "unfolded"), (None, "cpu_blocks")])
 def test_programs_traced_inside_take_what_is_preferred(preferred, chosen):
-    with kernel_choices() as choices, preferred_kernels(preferred):
+    with kernel_choices() as choices, override_kernels(preferred):
         updates_of(learned(None))
     assert choices == {"lopt_update": chosen}
 
 
 def test_what_an_optimizer_names_is_not_overruled():
-    with kernel_choices() as choices, preferred_kernels("unfolded"):
+    with kernel_choices() as choices, override_kernels("unfolded"):
         updates_of(learned("reference"))
     assert choices == {"lopt_update": "reference"}
 
@@ -63,10 +63,10 @@ def test_what_an_optimizer_names_is_not_overruled():
 )
 def test_what_cannot_be_preferred_is_a_config_error(name, message, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    with pytest.raises(ConfigError, match=message), preferred_kernels(name):
+    with pytest.raises(ConfigError, match=message), override_kernels(name):
         raise AssertionError("this is never reached")
 
 
 def test_errors_of_the_programs_themselves_pass_through():
-    with pytest.raises(KeyError), preferred_kernels("unfolded"):
+    with pytest.raises(KeyError), override_kernels("unfolded"):
         raise KeyError("of the program")

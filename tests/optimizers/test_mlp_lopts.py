@@ -18,7 +18,7 @@ from metarl.optimizers import (
     mlp_lopt_init,
     mlp_lopt_inner,
 )
-from metarl.optimizers.adafac_mlp_lopt import learned_rates
+from metarl.optimizers.lopt.adafac_mlp_lopt import learned_rates
 from metarl.optimizers.parameters import describe
 from tests.optimizers import numpy_lopt
 from tests.optimizers.uneven import GRADIENT_SCALES, SHAPES, assert_close, gradients, uneven_tree

@@ -90,8 +90,8 @@ def test_the_inner_optimizer_takes_them_from_the_description(key):
 
 
 def test_it_hands_on_what_learners_measure():
-    optimizer = replace(from_optax("sgd", optax.sgd(1.0)), wants_activity=True)
-    assert mup(optimizer).wants_activity
+    optimizer = replace(from_optax("sgd", optax.sgd(1.0)), needs_activity=True)
+    assert mup(optimizer).needs_activity
     tx = mup(optimizer).transformation((), (ParameterInfo("", 0.0, multiplier=0.5),), 1)
     updates, _ = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), value=1.0)
     np.testing.assert_array_equal(updates, -0.5)

@@ -8,8 +8,8 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.optimizers.parameters import describe
-from metarl.optimizers.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
-from metarl.optimizers.rnn_mlp_network import RNNMLPConfig, norm, rnn_mlp_init
+from metarl.optimizers.rnn_mlp.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig, norm, rnn_mlp_init
 from tests.optimizers.numpy_lopt import TIMES, Tensor, layers_of, mlp, normalised
 from tests.optimizers.numpy_velo import linear, lstm
 from tests.optimizers.uneven import LOSSES, SHAPES, assert_close, float64, gradients, uneven_tree

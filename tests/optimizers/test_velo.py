@@ -7,11 +7,16 @@ import optax
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.loss_features import init_loss_buffer, loss_features, loss_rates, observe
+from metarl.optimizers.lopt.loss_features import (
+    init_loss_buffer,
+    loss_features,
+    loss_rates,
+    observe,
+)
 from metarl.optimizers.parameters import describe
-from metarl.optimizers.tensor_lstm import training_progress
-from metarl.optimizers.velo import velo, velo_inner
-from metarl.optimizers.velo_network import VeLOConfig, velo_init
+from metarl.optimizers.velo.tensor_lstm import training_progress
+from metarl.optimizers.velo.velo import velo, velo_inner
+from metarl.optimizers.velo.velo_network import VeLOConfig, velo_init
 from tests.optimizers import numpy_velo
 from tests.optimizers.uneven import (
     LOSSES,

@@ -11,7 +11,7 @@ from metarl import envs, optimizers
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.evaluation.contenders import groups
 from metarl.io.artifacts import save_artifact
-from metarl.optimizers.open_network import OpenNetworkConfig, from_vector
+from metarl.optimizers.open.open_network import OpenNetworkConfig, from_vector
 from metarl.rules import LearnedDriftConfig, disco, library, lpg_library, ppo
 from metarl.rules.disco.theta import from_published, published_shapes
 from metarl.rules.lpg_network import LPGConfig, init_theta

@@ -2,7 +2,7 @@
 
 Moudgil et al. 2025, arXiv:2501.12670. The rule sees what VeLO's networks see, but its weights are
 the same for all tensors; it is meta-trained first, without the schedule, and then held while the
-schedule is learned. `metarl.optimizers.imported` reads the weights that the authors released.
+schedule is learned. `metarl.optimizers.external.loaders` reads the weights that the authors released.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ import jax.numpy as jnp
 from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.accumulators import init_accumulators
-from metarl.optimizers.in_place import TransformationWithApply, with_apply
-from metarl.optimizers.learned_schedule import (
+from metarl.optimizers.celo.learned_schedule import (
     ScheduleState,
     schedule_init,
     scheduled_factor,
     start_schedule,
 )
-from metarl.optimizers.loss_features import check_loss, check_num_steps
-from metarl.optimizers.per_parameter import (
+from metarl.optimizers.in_place import TransformationWithApply, with_apply
+from metarl.optimizers.lopt.accumulators import init_accumulators
+from metarl.optimizers.lopt.loss_features import check_loss, check_num_steps
+from metarl.optimizers.lopt.per_parameter import (
     TensorNetwork,
     fold_constants,
     init_layers,
     update_tree,
 )
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.velo_network import (
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.velo.velo_network import (
     CHANNELS,
     EXPONENT,
     NO_NETWORK,
@@ -65,7 +65,7 @@ class CeloState(NamedTuple):
     """Memory of the optimizer.
 
     Attributes:
-      moments: see `metarl.optimizers.accumulators`.
+      moments: see `metarl.optimizers.lopt.accumulators`.
       schedule: of the scheduler; None if there is none.
     """
 
@@ -102,7 +102,7 @@ def celo(
 
     Raises:
       ConfigError: `num_steps` is missing or below 1; or, in `update`, `params` or `value` is
-        missing, or the loss is no scalar; or as `metarl.optimizers.accumulators` says.
+        missing, or the loss is no scalar; or as `metarl.optimizers.lopt.accumulators` says.
     """
     config = CeloConfig() if config is None else config
     steps = check_num_steps("celo", num_steps) if config.scheduled else 1
@@ -160,6 +160,6 @@ def celo_inner(config: CeloConfig | None = None, network: Theta | None = None) -
         theta = celo_init(config, key)
         return {name: part for name, part in theta.items() if name not in held}
 
-    return undescribed(
+    return without_parameter_info(
         "celo", init, lambda theta, num_steps: celo({**theta, **held}, config, num_steps)
     )

@@ -11,8 +11,8 @@ import optax
 
 from metarl.core.types import Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates, features
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.lopt.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 MOMENTA = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Decays of the momenta."""
@@ -53,7 +53,7 @@ def mlp_lopt(
       implementation: of the kernel; None = the best that can run.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
     del num_steps
     config = MLPLoptConfig() if config is None else config
@@ -65,7 +65,7 @@ def mlp_lopt(
 def mlp_lopt_inner(config: MLPLoptConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = MLPLoptConfig() if config is None else config
-    return undescribed(
+    return without_parameter_info(
         "mlp_lopt",
         partial(mlp_lopt_init, config),
         lambda theta, num_steps: mlp_lopt(theta, config, num_steps),

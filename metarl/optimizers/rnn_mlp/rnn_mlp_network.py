@@ -19,8 +19,8 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, features
 from metarl.kernels.lopt_update.features import Ingredients
-from metarl.optimizers.per_parameter import TIMESCALES, fold_constants, init_layers
-from metarl.optimizers.tensor_lstm import linear_init, lstm_init
+from metarl.optimizers.lopt.per_parameter import TIMESCALES, fold_constants, init_layers
+from metarl.optimizers.velo.tensor_lstm import linear_init, lstm_init
 
 DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
 """Of momenta and mean squares."""
@@ -109,7 +109,7 @@ def rnn_mlp_init(config: RNNMLPConfig, key: Key) -> Theta:
     """Draws the meta-parameters.
 
     Returns:
-      `lstm`, see `metarl.optimizers.tensor_lstm.lstm_init`; the layers `to_network` and
+      `lstm`, see `metarl.optimizers.velo.tensor_lstm.lstm_init`; the layers `to_network` and
       `to_tensors` on it; `network`, the per-parameter MLP; and what is told before the first
       update, `from_tensors` and `from_network`.
     """
@@ -199,7 +199,7 @@ def apply_network(
     kinds = RNN_MLP_FEATURES.make(seen)
     channels = jnp.concatenate([x.reshape(-1, parameter.size) for x in kinds])
     square = jnp.mean(channels * channels, axis=1)
-    scales = jax.lax.rsqrt(RNN_MLP_FEATURES.normaliser_eps + square)
+    scales = jax.lax.rsqrt(RNN_MLP_FEATURES.normalizer_eps + square)
     (kernel, bias), *rest = fold_constants(theta["network"], constants)
     units = _dense(kernel * scales[:, None], bias, channels)
     for layer in rest:

@@ -10,15 +10,15 @@ import optax
 from metarl.core.errors import check_positive
 from metarl.core.numerics import finite_or
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.accumulators import check_floating
-from metarl.optimizers.learned_schedule import (
+from metarl.optimizers.celo.learned_schedule import (
     ScheduleState,
     schedule_init,
     scheduled_factor,
     start_schedule,
 )
-from metarl.optimizers.loss_features import check_loss, check_num_steps
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
+from metarl.optimizers.lopt.accumulators import check_floating
+from metarl.optimizers.lopt.loss_features import check_loss, check_num_steps
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 LEARNING_RATE = 1e-3
 """Of Adam, before the schedule multiplies it."""
@@ -110,7 +110,7 @@ def celo_adam_inner(config: CeloAdamConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = CeloAdamConfig() if config is None else config
 
-    return undescribed(
+    return without_parameter_info(
         "celo_adam",
         lambda key: celo_adam_init(config, key),
         lambda theta, num_steps: celo_adam(theta, config, num_steps),

@@ -14,9 +14,9 @@ from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, features
-from metarl.optimizers import loss_features
-from metarl.optimizers.per_parameter import TensorNetwork, init_layers
-from metarl.optimizers.tensor_lstm import (
+from metarl.optimizers.lopt import loss_features
+from metarl.optimizers.lopt.per_parameter import TensorNetwork, init_layers
+from metarl.optimizers.velo.tensor_lstm import (
     PROGRESS_POINTS,
     LSTMState,
     linear,
@@ -116,7 +116,7 @@ def velo_init(config: VeLOConfig, key: Key) -> Theta:
     """Draws the meta-parameters.
 
     Returns:
-      `tensors` (see `metarl.optimizers.tensor_lstm.mixed_lstm_init`), the layers `controls [H, K]`
+      `tensors` (see `metarl.optimizers.velo.tensor_lstm.mixed_lstm_init`), the layers `controls [H, K]`
       and `step_size [H, 1]` on it, and `networks`: per-parameter MLPs with a leading axis K.
     """
     names = ("tensors", "controls", "step_size", "networks")

@@ -18,7 +18,7 @@ from metarl.kernels.lopt_update import (
     lopt_apply_many,
     lopt_update_many,
 )
-from metarl.optimizers.accumulators import tensors
+from metarl.optimizers.lopt.accumulators import tensors
 
 TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 """Numbers of updates T at which the time features `tanh(t / T - 1)` cross zero."""
@@ -118,7 +118,7 @@ def update_tree(
       in float32, rounded once to the parameter's dtype; and the new moments.
 
     Raises:
-      ConfigError: see `metarl.optimizers.accumulators.tensors`.
+      ConfigError: see `metarl.optimizers.lopt.accumulators.tensors`.
     """
     gradients, leaves, old = tensors(updates, params, moments, made_finite=False)
     calls = [

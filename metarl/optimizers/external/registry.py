@@ -7,15 +7,15 @@ from typing import Any
 
 from metarl.core.errors import ConfigError, nearest
 from metarl.core.types import Theta
-from metarl.optimizers import imported
+from metarl.optimizers.external import loaders
 
-RELEASED: Mapping[str, Callable[[str | Path], tuple[Any, Theta]]] = MappingProxyType(
+EXTERNAL: Mapping[str, Callable[[str | Path], tuple[Any, Theta]]] = MappingProxyType(
     {
-        "celo": imported.load_celo,
-        "celo2": imported.load_celo2,
-        "celo_adam": imported.load_celo_adam,
-        "mulo": imported.load_mulo,
-        "velo": imported.load_velo,
+        "celo": loaders.load_celo,
+        "celo2": loaders.load_celo2,
+        "celo_adam": loaders.load_celo_adam,
+        "mulo": loaders.load_mulo,
+        "velo": loaders.load_velo,
     }
 )
 """What stands before the colon, and what reads the file after it: config and theta."""
@@ -32,16 +32,16 @@ def split_name(name: str | Path) -> tuple[str, str] | None:
     return prefix, path
 
 
-def read_released(prefix: str, path: str | Path) -> tuple[Any, Theta]:
+def read_external(prefix: str, path: str | Path) -> tuple[Any, Theta]:
     """Reads the config and theta of weights that others released.
 
     Raises:
       ConfigError: nothing is called `prefix`.
       ArtifactError: the file is missing, damaged, or holds something else.
     """
-    if prefix not in RELEASED:
+    if prefix not in EXTERNAL:
         raise ConfigError(
-            f"Unknown weights {prefix + ':'!r}.{nearest(prefix, RELEASED)} "
-            f"Permitted: {', '.join(f'{entry}:PATH' for entry in RELEASED)}."
+            f"Unknown weights {prefix + ':'!r}.{nearest(prefix, EXTERNAL)} "
+            f"Permitted: {', '.join(f'{entry}:PATH' for entry in EXTERNAL)}."
         )
-    return RELEASED[prefix](path)
+    return EXTERNAL[prefix](path)

@@ -9,8 +9,8 @@ import numpy as np
 from metarl.core.errors import ArtifactError
 from metarl.core.types import Theta
 from metarl.io.bounded import read_at_most
-from metarl.optimizers.open import open_inner_optimizer
-from metarl.optimizers.open_network import PUBLISHED, OpenNetworkConfig, from_vector
+from metarl.optimizers.open.open import open_inner_optimizer
+from metarl.optimizers.open.open_network import PUBLISHED, OpenNetworkConfig, from_vector
 from metarl.optimizers.protocol import InnerOptimizer
 
 _MOST_BYTES = 1 << 20  # a damaged header must not make NumPy reserve memory for what is not there

@@ -16,7 +16,7 @@ import optax
 
 from metarl.core.errors import ConfigError
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.open_network import OpenNetworkConfig, open_init, open_network
+from metarl.optimizers.open.open_network import OpenNetworkConfig, open_init, open_network
 from metarl.optimizers.parameters import ParameterInfo, clip_by_network_norm, describe
 from metarl.optimizers.protocol import Activity, InnerOptimizer, Steps
 
@@ -135,7 +135,7 @@ def open_inner_optimizer(
             return tx
         return optax.chain(clip_by_network_norm(max_grad_norm, info), tx)
 
-    return InnerOptimizer(name, init, transformation, wants_activity=True)
+    return InnerOptimizer(name, init, transformation, needs_activity=True)
 
 
 def _check(

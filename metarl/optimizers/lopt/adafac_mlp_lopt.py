@@ -12,8 +12,8 @@ import optax
 
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates, features
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.lopt.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 MOMENTA = (0.9, 0.99, 0.999)
 """Decays of the momenta, before what was learned moves them."""
@@ -99,7 +99,7 @@ def adafac_mlp_lopt(
       implementation: of the kernel; None = the best that can run.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
     del num_steps
     config = AdafacMLPLoptConfig() if config is None else config
@@ -110,7 +110,7 @@ def adafac_mlp_lopt(
 def adafac_mlp_lopt_inner(config: AdafacMLPLoptConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = AdafacMLPLoptConfig() if config is None else config
-    return undescribed(
+    return without_parameter_info(
         f"adafac_mlp_lopt_{config.hidden}",
         partial(adafac_mlp_lopt_init, config),
         lambda theta, num_steps: adafac_mlp_lopt(theta, config, num_steps),

@@ -12,9 +12,9 @@ import optax
 
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
-from metarl.optimizers import loss_features as losses
+from metarl.optimizers.lopt import loss_features as losses
 from metarl.optimizers.protocol import Steps
-from metarl.optimizers.tensor_lstm import (
+from metarl.optimizers.velo.tensor_lstm import (
     PROGRESS_POINTS,
     LSTMState,
     linear,
@@ -39,7 +39,7 @@ class ScheduleState(NamedTuple):
     Attributes:
       iteration: updates made, an int32 scalar.
       lstm: of the recurrent network, one row.
-      losses: see `metarl.optimizers.loss_features`.
+      losses: see `metarl.optimizers.lopt.loss_features`.
     """
 
     iteration: Array
@@ -51,7 +51,7 @@ def schedule_init(hidden: int, key: Key) -> Theta:
     """Draws a scheduler with H hidden units.
 
     Returns:
-      The arrays of `metarl.optimizers.tensor_lstm.mixed_lstm_init`, and `step_size [H, 1]`.
+      The arrays of `metarl.optimizers.velo.tensor_lstm.mixed_lstm_init`, and `step_size [H, 1]`.
     """
     recurrent, step_size = split_named(key, "recurrent", "step_size")
     return {

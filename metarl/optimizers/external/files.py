@@ -19,7 +19,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ExternalFile:
     """The arrays of a file, to be taken out one by one.
 
     Attributes:
@@ -63,7 +63,7 @@ class Foreign:
         return array
 
 
-def read_foreign(path: str | Path) -> Foreign:
+def read_external_file(path: str | Path) -> ExternalFile:
     """Reads a `.safetensors` file, a folder of them whose arrays have different names, or msgpack.
 
     Anything that is not called `.safetensors` is taken for the bytes that flax serialises a nested
@@ -74,7 +74,7 @@ def read_foreign(path: str | Path) -> Foreign:
     """
     path = Path(path)
     if not path.is_dir():
-        return Foreign(path, _read(path))
+        return ExternalFile(path, _read(path))
     arrays: dict[str, np.ndarray] = {}
     for file in sorted(path.glob(f"*{_SAFETENSORS}")):
         for name, array in _read(file).items():
@@ -83,7 +83,7 @@ def read_foreign(path: str | Path) -> Foreign:
             arrays[name] = array
     if not arrays:
         raise ArtifactError(f"The folder {path} holds no {_SAFETENSORS} file.")
-    return Foreign(path, arrays)
+    return ExternalFile(path, arrays)
 
 
 def _read(path: Path) -> Arrays:

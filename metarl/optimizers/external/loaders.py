@@ -7,8 +7,8 @@
 | `load_celo2` | `theta.state` of amoudgl/celo2; safetensors of PyLO | MIT, Apache-2.0 |
 | `load_mulo` | safetensors of PyLO (btherien/mulo) | Apache-2.0 |
 
-None of them is part of this library. Which array is which is in `metarl.optimizers.from_haiku` and
-`metarl.optimizers.from_torch`. Shapes are checked, an array that is needed and not there is named,
+None of them is part of this library. Which array is which is in `metarl.optimizers.external.from_haiku` and
+`metarl.optimizers.external.from_torch`. Shapes are checked, an array that is needed and not there is named,
 and others are ignored. Nothing is unpickled: `.pt` and `.pickle` files are refused; convert them
 where you trust them.
 """
@@ -16,13 +16,13 @@ where you trust them.
 from pathlib import Path
 
 from metarl.core.types import Theta
-from metarl.optimizers import from_haiku, from_torch
-from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
-from metarl.optimizers.celo import CeloConfig
-from metarl.optimizers.celo2 import Celo2Config
-from metarl.optimizers.celo_adam import CeloAdamConfig
-from metarl.optimizers.foreign_files import read_foreign
-from metarl.optimizers.velo_network import VeLOConfig
+from metarl.optimizers.celo.celo import CeloConfig
+from metarl.optimizers.celo.celo2 import Celo2Config
+from metarl.optimizers.celo.celo_adam import CeloAdamConfig
+from metarl.optimizers.external import from_haiku, from_torch
+from metarl.optimizers.external.files import read_external_file
+from metarl.optimizers.lopt.adafac_mlp_lopt import AdafacMLPLoptConfig
+from metarl.optimizers.velo.velo_network import VeLOConfig
 
 
 def load_celo(path: str | Path) -> tuple[CeloConfig, Theta]:
@@ -34,12 +34,12 @@ def load_celo(path: str | Path) -> tuple[CeloConfig, Theta]:
     Raises:
       ArtifactError: the file is missing, damaged, or holds something else.
     """
-    return from_haiku.celo(read_foreign(path))
+    return from_haiku.celo(read_external_file(path))
 
 
 def load_celo_adam(path: str | Path) -> tuple[CeloAdamConfig, Theta]:
     """Reads Celo-Adam from a msgpack file; see `load_celo`."""
-    return from_haiku.celo_adam(read_foreign(path))
+    return from_haiku.celo_adam(read_external_file(path))
 
 
 def load_velo(path: str | Path, mixture_scale: float = 100.0) -> tuple[VeLOConfig, Theta]:
@@ -56,7 +56,7 @@ def load_velo(path: str | Path, mixture_scale: float = 100.0) -> tuple[VeLOConfi
     Raises:
       ArtifactError: the file is missing, damaged, or holds something else.
     """
-    file = read_foreign(path)
+    file = read_external_file(path)
     source = from_torch if "lstm.linear.weight" in file.arrays else from_haiku
     return source.velo(file, mixture_scale)
 
@@ -67,11 +67,11 @@ def load_celo2(path: str | Path) -> tuple[Celo2Config, Theta]:
     Celo2-base has the same arrays: replace `orthogonal` by False, and give `celo2` a `by_adam` that
     marks nothing.
     """
-    file = read_foreign(path)
+    file = read_external_file(path)
     source = from_haiku if any("/" in name for name in file.arrays) else from_torch
     return source.celo2(file)
 
 
 def load_mulo(path: str | Path) -> tuple[AdafacMLPLoptConfig, Theta]:
     """Reads muLO from a safetensors file; see `load_celo`."""
-    return from_torch.mulo(read_foreign(path))
+    return from_torch.mulo(read_external_file(path))

@@ -9,9 +9,9 @@ import optax
 from metarl.core.errors import check_positive
 from metarl.core.types import Key, PyTree, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates
-from metarl.optimizers.accumulators import init_accumulators
 from metarl.optimizers.in_place import TransformationWithApply, with_apply
-from metarl.optimizers.per_parameter import (
+from metarl.optimizers.lopt.accumulators import init_accumulators
+from metarl.optimizers.lopt.per_parameter import (
     TIMESCALES,
     PerParameterState,
     TensorNetwork,
@@ -74,7 +74,7 @@ def timed_mlp(
       implementation: of the kernel; None = the best that can run.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
 
     def init(params: PyTree) -> PerParameterState:

@@ -15,10 +15,10 @@ import optax
 from metarl.core.numerics import finite_or
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.kernels.lopt_update import Moments, update_moments
-from metarl.optimizers.accumulators import init_accumulators, tensors
-from metarl.optimizers.loss_features import check_loss
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.rnn_mlp_network import (
+from metarl.optimizers.lopt.accumulators import init_accumulators, tensors
+from metarl.optimizers.lopt.loss_features import check_loss
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import (
     RNN_MLP_FEATURES,
     RNNMLPConfig,
     apply_network,
@@ -26,7 +26,7 @@ from metarl.optimizers.rnn_mlp_network import (
     rnn_mlp_rates,
     tensor_features,
 )
-from metarl.optimizers.tensor_lstm import LSTMState, linear, lstm, start
+from metarl.optimizers.velo.tensor_lstm import LSTMState, linear, lstm, start
 
 LOSS_DECAY = 0.9
 """Of the mean and variance of the loss."""
@@ -53,7 +53,7 @@ class RNNMLPState(NamedTuple):
 
     Attributes:
       iteration: updates made, an int32 scalar.
-      moments: see `metarl.optimizers.accumulators`.
+      moments: see `metarl.optimizers.lopt.accumulators`.
       lstm: of the recurrent network, a row a tensor.
       from_tensors: what recurrent networks told each other, a vector.
       from_network: what per-parameter networks told, `[N, ...]`.
@@ -83,7 +83,7 @@ def rnn_mlp_lopt(
 ) -> optax.GradientTransformationExtraArgs:
     """Makes the transformation `g -> -0.001 o_0 exp(0.001 o_1)`.
 
-    `o` are the outputs of the per-parameter network, see `metarl.optimizers.rnn_mlp_network`.
+    `o` are the outputs of the per-parameter network, see `metarl.optimizers.rnn_mlp.rnn_mlp_network`.
     Gradients are first clipped elementwise to ten times their running size. `update` needs `params`
     and `value`, the loss. The feature of a validation loss is that of a loss of zero, as in the
     public code when none is measured.
@@ -95,7 +95,7 @@ def rnn_mlp_lopt(
 
     Raises:
       ConfigError: in `update`, `params` or `value` is missing, or the loss is no scalar; or as
-        `metarl.optimizers.accumulators` says.
+        `metarl.optimizers.lopt.accumulators` says.
 
     Reference: Metz et al. 2020, arXiv:2009.11243, section 3.
     """
@@ -169,7 +169,7 @@ def rnn_mlp_lopt_inner(config: RNNMLPConfig | None = None) -> InnerOptimizer:
     def init(key: Key) -> Theta:
         return rnn_mlp_init(config, key)
 
-    return undescribed(
+    return without_parameter_info(
         "rnn_mlp_lopt", init, lambda theta, num_steps: rnn_mlp_lopt(theta, config, num_steps)
     )
 

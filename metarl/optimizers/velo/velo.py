@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.types import Array, PyTree, Theta
-from metarl.optimizers.accumulators import init_accumulators, tensors
 from metarl.optimizers.in_place import TransformationWithApply, with_apply
-from metarl.optimizers.loss_features import (
+from metarl.optimizers.lopt.accumulators import init_accumulators, tensors
+from metarl.optimizers.lopt.loss_features import (
     SHORTEST,
     LossBuffer,
     check_loss,
@@ -29,10 +29,10 @@ from metarl.optimizers.loss_features import (
     loss_rates,
     observe,
 )
-from metarl.optimizers.per_parameter import update_tree
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.tensor_lstm import LSTMState, start, training_progress
-from metarl.optimizers.velo_network import (
+from metarl.optimizers.lopt.per_parameter import update_tree
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.velo.tensor_lstm import LSTMState, start, training_progress
+from metarl.optimizers.velo.velo_network import (
     EXPONENT,
     NO_NETWORK,
     VELO_FEATURES,
@@ -53,9 +53,9 @@ class VeLOState(NamedTuple):
 
     Attributes:
       iteration: updates made, an int32 scalar.
-      moments: see `metarl.optimizers.accumulators`.
+      moments: see `metarl.optimizers.lopt.accumulators`.
       tensors: of the recurrent network, a row for each tensor that has elements.
-      losses: see `metarl.optimizers.loss_features`.
+      losses: see `metarl.optimizers.lopt.loss_features`.
     """
 
     iteration: Array
@@ -73,7 +73,7 @@ def velo(
     """Makes the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
 
     `o` are the outputs of a network of 30 channels, made for each tensor, as is the factor `f`; see
-    `metarl.optimizers.velo_network`. `update` needs `params` and, as a keyword, `value`: the loss.
+    `metarl.optimizers.velo.velo_network`. `update` needs `params` and, as a keyword, `value`: the loss.
 
     Args:
       theta: weights, see `velo_init`.
@@ -84,7 +84,7 @@ def velo(
 
     Raises:
       ConfigError: `num_steps` is missing or below 1; or, in `update`, `params` or `value` is
-        missing, or the loss is no scalar; or as `metarl.optimizers.accumulators` says.
+        missing, or the loss is no scalar; or as `metarl.optimizers.lopt.accumulators` says.
 
     Reference: Metz et al. 2022, arXiv:2211.09760; the quirks in `tensor_row` are its public code's.
     """
@@ -142,7 +142,7 @@ def velo_inner(config: VeLOConfig | None = None) -> InnerOptimizer:
     """Makes the optimizer for a learner, to be meta-trained."""
     config = VeLOConfig() if config is None else config
 
-    return undescribed(
+    return without_parameter_info(
         NAME,
         lambda key: velo_init(config, key),
         lambda theta, num_steps: velo(theta, config, num_steps),

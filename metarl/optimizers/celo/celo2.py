@@ -14,19 +14,19 @@ import optax
 
 from metarl.core.errors import check_positive, check_range
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.accumulators import in_float32, init_accumulators
-from metarl.optimizers.celo_adam import GRADIENT_LIMIT
-from metarl.optimizers.newton_schulz import newton_schulz
-from metarl.optimizers.per_parameter import (
+from metarl.optimizers.celo.celo_adam import GRADIENT_LIMIT
+from metarl.optimizers.celo.newton_schulz import newton_schulz
+from metarl.optimizers.lopt.accumulators import in_float32, init_accumulators
+from metarl.optimizers.lopt.per_parameter import (
     TensorNetwork,
     fold_constants,
     init_layers,
     update_tree,
 )
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.velo_network import CHANNELS, OUTPUTS, VELO_FEATURES, velo_rates
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.velo.velo_network import CHANNELS, OUTPUTS, VELO_FEATURES, velo_rates
 
-FEATURES = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+FEATURES = replace(VELO_FEATURES, rms_eps=1e-8, normalizer_eps=1e-9, normalizer_axes=2)
 """The 30 channels of VeLO, each divided by its root mean square over the last two axes."""
 
 VECTOR_CHANNELS = 15
@@ -72,7 +72,7 @@ class Celo2State(NamedTuple):
     """Memory of the learned direction.
 
     Attributes:
-      moments: see `metarl.optimizers.accumulators`.
+      moments: see `metarl.optimizers.lopt.accumulators`.
     """
 
     moments: PyTree
@@ -115,7 +115,7 @@ def celo2(
       implementation: of the kernel; None = the best that can run.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
 
     Reference: Moudgil et al. 2026, arXiv:2602.19142.
     """
@@ -157,7 +157,7 @@ def scale_by_celo2(
       implementation: of the kernel; None = the best that can run.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
     config = Celo2Config() if config is None else config
 
@@ -201,7 +201,7 @@ def celo2_inner(
     check_range(0.0, float("inf"), learning_rate=learning_rate, weight_decay=weight_decay)
     config = Celo2Config() if config is None else config
 
-    return undescribed(
+    return without_parameter_info(
         "celo2",
         lambda key: celo2_init(config, key),
         lambda theta, num_steps: celo2(
@@ -225,7 +225,7 @@ def _finished(direction: Array, config: Celo2Config) -> Array:
         direction = newton_schulz(direction, config.iterations)
     axes = tuple(range(direction.ndim))[-2:]
     square = jnp.mean(direction * direction, axes, keepdims=True)
-    return direction * jax.lax.rsqrt(square + FEATURES.normaliser_eps)
+    return direction * jax.lax.rsqrt(square + FEATURES.normalizer_eps)
 
 
 def _as_matrix(tensor: Array) -> Array:
