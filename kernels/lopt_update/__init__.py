@@ -1,4 +1,4 @@
-"""The update of a tensor by a learned per-parameter network: moments, features, network, step."""
+"""Update of one tensor by a learned per-parameter network: moments, features, network, step."""
 
 from metarl.kernels.lopt_update import arg_specs, features, tiles
 from metarl.kernels.lopt_update.api import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metarl.kernels.lopt_update import arg_specs, cpu_blocks, cpu_loops, lopt_apply, lopt_update
-from metarl.kernels.lopt_update.cuts import cuts
+from metarl.kernels.lopt_update.block_specs import block_specs
 from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
 from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import (
@@ -62,22 +62,27 @@ def one_step_in_place(case, spec):
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (37,), (4, 6), (13, 11), (5, 1, 6), (3, 2, 5, 7)])
 @pytest.mark.parametrize("most", [1, 4, 6, 10, 1000])
-def test_every_element_is_fresh_in_one_block(shape, most):
-    blocks = cuts(shape, most)
+def test_every_element_is_first_visit_in_one_block(shape, most):
+    blocks = block_specs(shape, most)
     assert np.prod(blocks.block) <= most
     assert np.prod(blocks.block) >= min(np.prod(shape), (most + 1) // 2) / 2
-    seen, places = np.zeros(shape, int), np.arange(np.prod(shape)).reshape(shape)
+    visits, places = np.zeros(shape, int), np.arange(np.prod(shape)).reshape(shape)
     for index in range(blocks.number):
-        starts, fresh = blocks.starts(jnp.int32(index)), blocks.fresh(jnp.int32(index))
-        own = np.asarray(blocks.cut(jnp.asarray(places), starts))
+        starts, first_visit = (
+            blocks.starts(jnp.int32(index)),
+            blocks.first_visit_mask(jnp.int32(index)),
+        )
+        own = np.asarray(blocks.read(jnp.asarray(places), starts))
         assert own.shape == blocks.block
-        seen.reshape(-1)[own[np.ones(own.shape, bool) if fresh is None else fresh]] += 1
-    np.testing.assert_array_equal(seen, 1)
+        visits.reshape(-1)[
+            own[np.ones(own.shape, bool) if first_visit is None else first_visit]
+        ] += 1
+    np.testing.assert_array_equal(visits, 1)
 
 
 def test_blocks_of_primes_are_neither_small_nor_everything():
-    assert cuts((4099, 64), 4096).block == (64, 64)
-    assert cuts((8, 4099), 1024).block == (1, 820)
+    assert block_specs((4099, 64), 4096).block == (64, 64)
+    assert block_specs((8, 4099), 1024).block == (1, 820)
 
 
 @pytest.mark.usefixtures("small")
@@ -85,7 +90,7 @@ def test_blocks_of_primes_are_neither_small_nor_everything():
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 @pytest.mark.sampled(5)
 def test_blocks_against_float64(spec, case):
-    assert cpu_blocks.cut(CASES[case][0], spec.shape)
+    assert cpu_blocks.is_blocked(CASES[case][0], spec.shape)
     compare(case, spec, jax.jit(one_step(case, spec, "cpu_blocks")))
 
 
@@ -163,12 +168,12 @@ def test_what_is_not_finite_counts_as_zero_and_what_is_huge_as_a_million(impleme
 
 
 def test_who_is_cut():
-    assert cpu_blocks.cut(FEATURES, (64, 65))
-    assert not cpu_blocks.cut(FEATURES, (64, 64))
-    assert not cpu_blocks.cut(FEATURES, (10_000,))
-    assert cpu_blocks.cut(CELO2, (64, 65))
-    assert not cpu_blocks.cut(CELO2, (2, 64, 65))  # its normalisers are of each matrix
-    assert cpu_blocks.cut(replace(CELO2, normalizer_axes=3), (2, 64, 65))
+    assert cpu_blocks.is_blocked(FEATURES, (64, 65))
+    assert not cpu_blocks.is_blocked(FEATURES, (64, 64))
+    assert not cpu_blocks.is_blocked(FEATURES, (10_000,))
+    assert cpu_blocks.is_blocked(CELO2, (64, 65))
+    assert not cpu_blocks.is_blocked(CELO2, (2, 64, 65))  # its normalizers are of each matrix
+    assert cpu_blocks.is_blocked(replace(CELO2, normalizer_axes=3), (2, 64, 65))
 
 
 def memory_of(case, spec, in_place):
@@ -214,7 +219,7 @@ def test_a_population_in_place_is_not_copied():
 
 @pytest.mark.parametrize(("case", "floats"), [("adafac, 4 wide", 2), ("adafac, 32 wide", 1)])
 def test_otherwise_only_results_are_new(case, floats):
-    """But for the root of the mean square, where the network is spelt out, and blocks."""
+    """But for the root of the mean square, where the network is unrolled, and blocks."""
     needed, temporary = memory_of(case, arg_specs.ArgSpec("", (512, 512)), in_place=False)
     assert temporary <= 4 * floats + 0.3
     assert needed <= 24 + 20 + 4 * floats + 0.6  # averages over rows and columns, twice

@@ -29,7 +29,7 @@ RATES = Rates(*(np.float32([1 - d for d in ds]) for ds in (DECAYS, (0.999,), DEC
 CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normalizer_eps=1e-9, normalizer_axes=2)
 
 EVERYWHERE = (*implementations(), "unfolded")
-"""The last one runs on every machine, but is not tried unasked."""
+"""The last one runs on every machine, but is not chosen automatically."""
 
 
 def adafac(tensor, p, g):
@@ -157,7 +157,7 @@ def test_a_million_elements(implementation):
     check("adafac, 4 wide", arg_specs.ArgSpec("", (1021, 1031)), implementation)
 
 
-def test_normalisers_in_pieces():
+def test_normalizers_in_pieces():
     check("celo2", arg_specs.ArgSpec("", (2, 83, 64)), "reference")
 
 

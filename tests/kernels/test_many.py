@@ -176,13 +176,13 @@ def test_sizes_below_the_least_are_errors(name, least):
 def test_vectors_laid_out_in_rows_and_back(sizes, widest):
     rows = Rows(tuple(sizes), widest)
     vectors = [np.float32(np.arange(2 * n).reshape(2, n) + 100 * i) for i, n in enumerate(sizes)]
-    laid = np.asarray(rows.lay(vectors))
-    assert laid.shape == (len(rows.owners), 2, rows.width)
+    laid = np.asarray(rows.pack(vectors))
+    assert laid.shape == (len(rows.segment_ids), 2, rows.width)
     assert rows.inside.sum() == sum(sizes)
-    for owner, inside, row in zip(rows.owners, rows.inside, laid, strict=True):
+    for owner, inside, row in zip(rows.segment_ids, rows.inside, laid, strict=True):
         assert np.all(row[:, ~inside] == 1)
         assert np.isin(row[:, inside], vectors[owner]).all()
-    for x, y in zip(vectors, rows.back(laid), strict=True):
+    for x, y in zip(vectors, rows.unpack(laid), strict=True):
         np.testing.assert_array_equal(x, y)
     sums = np.where(rows.inside[:, None], laid, 0).sum(-1)
     want = [x.mean(-1) for x in vectors]

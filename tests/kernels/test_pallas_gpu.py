@@ -237,12 +237,12 @@ def test_a_tensor_laid_out_as_matrices_and_back():
     shape = (5, 2, 7, 3)
     layout = matrices(shape)
     x = np.arange(2 * 5 * 2 * 7 * 3).reshape(2, *shape)
-    laid = layout.lay(x)
+    laid = layout.pack(x)
     assert laid.shape == (2, layout.batch, layout.rows, layout.columns) == (2, 6, 5, 7)
     for place in np.ndindex(2, 6, 5, 7):
         k, b, i, j = place
         assert laid[place] == x[k, i, b // 3, j, b % 3]
-    np.testing.assert_array_equal(layout.back(laid), x)
+    np.testing.assert_array_equal(layout.unpack(laid), x)
 
 
 @pytest.mark.parametrize("batch", [1, 40])

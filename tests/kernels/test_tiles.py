@@ -55,7 +55,7 @@ def test_members_in_turn_are_members_together(size):
     """Two axes of members, of which some arrays lack one or both."""
     rng = np.random.default_rng(0)
     x, a, b = rng.normal(size=(6, 4, 3)), rng.normal(size=(4, 3)), rng.normal(size=3)
-    run = tiles.in_turn(measured, size)
+    run = tiles.sequential_vmap(measured, size)
     over_tasks = jax.vmap(run, (0, {"a": 0, "b": None}))
     program = jax.jit(jax.vmap(over_tasks, (0, {"a": None, "b": None})))
     got = program(jnp.float32(x), {"a": jnp.float32(a), "b": jnp.float32(b)})
@@ -66,12 +66,12 @@ def test_members_in_turn_are_members_together(size):
 @pytest.mark.parametrize(("size", "loops"), [(1, 0), (300, 1), (5000, 2)])
 def test_as_many_at_once_as_fill_a_tile(size, loops):
     """Loops of the program: of 300 elements, three members go at once, and these in turn."""
-    run = tiles.in_turn(lambda x: jnp.sin(x), size)
+    run = tiles.sequential_vmap(lambda x: jnp.sin(x), size)
     program = jax.make_jaxpr(jax.vmap(jax.vmap(run)))(jnp.zeros((4, 3, 2)))
     assert str(program).count("scan[") == loops
 
 
 def test_an_accelerator_wants_the_whole_batch(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert tiles.in_turn(measured, 5000) is measured
+    assert tiles.sequential_vmap(measured, 5000) is measured
     assert tiles.tiling() is tiles.ACCELERATOR

@@ -18,7 +18,7 @@ from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, features
-from metarl.kernels.lopt_update.features import Ingredients
+from metarl.kernels.lopt_update.features import FeatureInputs
 from metarl.optimizers.lopt.per_parameter import TIMESCALES, fold_constants, init_layers
 from metarl.optimizers.velo.tensor_lstm import linear_init, lstm_init
 
@@ -67,12 +67,12 @@ class RNNMLPConfig:
         )
 
 
-def log_parameter(x: Ingredients, feature_set: FeatureSet) -> Array:
+def log_parameter(x: FeatureInputs, feature_set: FeatureSet) -> Array:
     """`log(|p| + 1e-8)`."""
     return jnp.log(jnp.abs(x.parameter) + _TINY)[None]
 
 
-def scaled_momenta(x: Ingredients, feature_set: FeatureSet) -> Array:
+def scaled_momenta(x: FeatureInputs, feature_set: FeatureSet) -> Array:
     """`m rsqrt(v + eps)`, with the v of the same decay."""
     return x.momenta * features.inverse_rms(x, feature_set)
 
@@ -195,7 +195,7 @@ def apply_network(
     waves = jnp.sin(iteration / (jnp.pi * jnp.asarray(TIMESCALES, jnp.float32)))
     about = [log(tensors) - 1.0, jnp.log(norm(parameter) + _TINY), log(parameter.size)]
     constants = jnp.concatenate([waves, jnp.stack([jnp.float32(x) for x in about]), told])
-    seen = Ingredients(gradient, parameter, moments.momenta, moments.rms, None, None)
+    seen = FeatureInputs(gradient, parameter, moments.momenta, moments.rms, None, None)
     kinds = RNN_MLP_FEATURES.make(seen)
     channels = jnp.concatenate([x.reshape(-1, parameter.size) for x in kinds])
     square = jnp.mean(channels * channels, axis=1)
