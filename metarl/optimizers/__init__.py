@@ -1,4 +1,4 @@
-"""L2: optimizers of an inner learner, learned or written down."""
+"""L2: inner optimizers, learned or handcrafted, as optax transformations."""
 
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture
 from metarl.optimizers.artifacts import LoadedOptimizer, inner, load, names, read, save

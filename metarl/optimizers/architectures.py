@@ -1,4 +1,4 @@
-"""Architectures of learned optimizers, by name."""
+"""Registry of architectures of learned optimizers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ from metarl.optimizers.velo.velo_network import VeLOConfig, velo_init
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of learned optimizer.
+    """Config class and constructors of an architecture.
 
     Attributes:
-      config: its class of configs, all of whose fields have defaults.
-      init: `(config, key) -> theta`, nested dictionaries of arrays.
-      make: `(theta, config, num_steps, **settings) -> optax transformation`.
-      inner: `config -> InnerOptimizer`.
+      config: config class; all its fields have defaults.
+      init: function `(config, key) -> theta`, nested dictionaries of arrays.
+      make: function `(theta, config, num_steps, **settings) -> optax transformation`.
+      inner: function `config -> InnerOptimizer`.
     """
 
     config: type[Any]
@@ -80,14 +80,14 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "velo": Architecture(VeLOConfig, velo_init, velo, velo_inner),
     }
 )
-"""Names are those that cards of artifacts say."""
+"""Architectures by name; artifact cards store these names."""
 
 
 def architecture_of(config: Any) -> str:
-    """Returns the name of the architecture whose config this is.
+    """Returns the name of the architecture of a config.
 
     Raises:
-      ConfigError: it is of no known class.
+      ConfigError: the class of the config is unknown.
     """
     for name, architecture in ARCHITECTURES.items():
         if type(config) is architecture.config:

@@ -1,4 +1,4 @@
-"""Which implementations of kernels a program uses: for the record of a run, and to compare them."""
+"""Recording and overriding of kernel implementations, for run records and benchmarks."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,13 +9,13 @@ from metarl.kernels.lopt_update import NAMES, override_implementation, record_im
 
 @contextmanager
 def kernel_choices() -> Iterator[dict[str, str]]:
-    """Tells, at its end, what was chosen for every kernel in the programs traced inside.
+    """Records the implementation of every kernel in the programs traced inside the context.
 
-    Of functions that jax has traced before nothing is seen.
+    Functions that jax has already traced record nothing.
 
     Yields:
-      Names of implementations by the name of the kernel, several joined by commas; empty if no
-      kernel was met.
+      A dictionary, filled at exit: names of implementations by kernel, several joined by commas;
+      empty if no kernel was traced.
     """
     choices: dict[str, str] = {}
     with record_implementations() as names:
@@ -26,16 +26,16 @@ def kernel_choices() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def override_kernels(implementation: str | None) -> Iterator[None]:
-    """Gives the programs traced inside this implementation wherever an optimizer names none.
+    """Sets the default implementation for programs traced inside the context.
 
-    Functions that jax has traced before are not changed, and small vectors share the reference's
-    arithmetic whatever is asked for (`metarl.kernels.lopt_update.lopt_update_many`).
+    Functions that jax has already traced do not change, and small vectors always use the
+    reference's arithmetic (`metarl.kernels.lopt_update.lopt_update_many`).
 
     Args:
-      implementation: of the learned update; None = the best, as outside.
+      implementation: implementation of `lopt_update`; None = no override.
 
     Raises:
-      ConfigError: nothing is called so, or it cannot run on this machine.
+      ConfigError: the name is unknown, or the implementation cannot run on this machine.
     """
     with ExitStack() as stack:
         if implementation is not None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.optimizers.numpy_lopt import Tensor, layers_of, mlp, normalised, velo_channels
+from tests.optimizers.numpy_lopt import Tensor, layers_of, mlp, normalize, velo_channels
 
 DECAYS = (0.9, 0.99, 0.999)
 POINTS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
@@ -104,7 +104,7 @@ def tensor_row(p, tensor, progress, losses, validation):
 def rule(tensor, layers, p, g):
     """`o_0 exp(o_1 / 1000)` of a network of VeLO's channels."""
     tensor.see(g)
-    out = mlp(layers, normalised(velo_channels(tensor, p, g)))
+    out = mlp(layers, normalize(velo_channels(tensor, p, g)))
     return out[..., 0] * np.exp(1e-3 * out[..., 1])
 
 
@@ -209,10 +209,10 @@ def celo2_direction(tensor, layers, p, g, orthogonal=True):
     """The learned direction of a tensor."""
     g = np.clip(g, -1000, 1000)
     tensor.see(g)
-    channels = normalised(velo_channels(tensor, p, g, eps=1e-8, vector_eps=1.0), 1e-9, 2)
+    channels = normalize(velo_channels(tensor, p, g, eps=1e-8, vector_eps=1.0), 1e-9, 2)
     if p.ndim < 2:  # as the authors' code: no factored channels
         channels, layers = channels[..., :15], [(layers[0][0][:15], layers[0][1]), *layers[1:]]
     step = mlp(layers, channels)[..., 0]
     if orthogonal and p.ndim > 1:
         step = orthogonalised(step)
-    return normalised([step], 1e-9, 2)[..., 0]
+    return normalize([step], 1e-9, 2)[..., 0]

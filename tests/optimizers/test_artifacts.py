@@ -158,7 +158,7 @@ def described(name="mlp_lopt", **config):
         (described("adafac_mlp_lopt", hidden=3), "its architecture asks"),
         (
             {"architecture": {"name": "mlp_lopt", "config": {"hidden": 3}, "assumed_steps": 0}},
-            "assumed_steps is 0, no number of steps",
+            "assumed_steps is 0, not a number of steps",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from metarl.optimizers.external.loaders import load_celo, load_celo_adam
 from metarl.optimizers.parameters import describe
 from metarl.tasks.datasets import load
 from tests.optimizers import numpy_velo
-from tests.optimizers.numpy_lopt import layers_of, mlp, normalised, velo_channels
+from tests.optimizers.numpy_lopt import layers_of, mlp, normalize, velo_channels
 from tests.optimizers.uneven import LOSSES, SHAPES, assert_close, float64, gradients, uneven_tree
 from tests.optimizers.weights import released_file
 
@@ -67,7 +67,7 @@ def test_without_a_schedule_it_needs_no_loss():
     (tensor,) = numpy_velo.tensors_of(shapes).values()
     p, g = np.float64(params["b_vector"]), np.float64(gradient["b_vector"])
     tensor.see(g)
-    out = mlp(layers_of(theta["network"]), normalised(velo_channels(tensor, p, g)))
+    out = mlp(layers_of(theta["network"]), normalize(velo_channels(tensor, p, g)))
     step = 1e-3 * numpy_velo.scale_of(p) * out[:, 0] * np.exp(1e-3 * out[:, 1])
     assert_close(updates, {"b_vector": -step})
 

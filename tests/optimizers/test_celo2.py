@@ -11,7 +11,7 @@ import pytest
 from metarl.core.errors import ConfigError
 from metarl.optimizers.celo.celo2 import (
     Celo2Config,
-    _finished,
+    _normalized_direction,
     celo2,
     celo2_init,
     celo2_inner,
@@ -135,7 +135,7 @@ def test_celo2_base_has_no_orthogonal_step():
 
 
 def test_a_direction_of_one_element_has_unit_size():
-    direction = _finished(jnp.full((1, 1), -3.0), replace(CONFIG, orthogonal=False))
+    direction = _normalized_direction(jnp.full((1, 1), -3.0), replace(CONFIG, orthogonal=False))
     # 1e-5 is added to the square, 9; then three roundings.
     np.testing.assert_allclose(direction, [[-1.0]], rtol=1e-5 / 18 + 3e-7)
 

@@ -10,7 +10,7 @@ from metarl.core.errors import ConfigError
 from metarl.optimizers.parameters import describe
 from metarl.optimizers.rnn_mlp.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
 from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig, norm, rnn_mlp_init
-from tests.optimizers.numpy_lopt import TIMES, Tensor, layers_of, mlp, normalised
+from tests.optimizers.numpy_lopt import TIMES, Tensor, layers_of, mlp, normalize
 from tests.optimizers.numpy_velo import linear, lstm
 from tests.optimizers.uneven import LOSSES, SHAPES, assert_close, float64, gradients, uneven_tree
 
@@ -75,7 +75,7 @@ class Oracle:
         inverse = [1 / np.sqrt(v + 1e-6) for v in tensor.v]
         scaled = [m * i for m, i in zip(tensor.m, inverse, strict=True)]
         flat = [g, p, np.log(abs(p) + 1e-8), *tensor.m, *tensor.v, *scaled, *inverse]
-        x = normalised([channel.reshape(-1) for channel in flat])
+        x = normalize([channel.reshape(-1) for channel in flat])
         constants = [
             *np.sin(self.t / (TIMES * np.pi)),
             np.log(len(self.tensors)) - 1,

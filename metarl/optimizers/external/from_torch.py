@@ -11,13 +11,13 @@ VeLO is in two files, `VeLO_RNN` and `VeLO_MLP`; K networks, H hidden units:
 | `lstm.linear` | `tensors/lstm/gates` |
 | `lstm_init_state.0`, `.1` (1, H) | `tensors/lstm/hidden`, `cell` [H] |
 | `rnn_to_controls`, `step_size` | `controls`, `step_size` |
-| `mix_layer1`, thrown away there; names without the last `_`, the last mixture | nothing |
+| `mix_layer1`, without effect there; names without the last `_`, the last mixture | none |
 
 Celo2: `w0.0` to `w0.13`, `b0`, `dense_w.0`, `dense_b.0`, `dense_w.1`, `dense_b.1`, with kernels
 (in, out); or `first_layer`, `hidden`, `output` (`weight`, `bias`), with kernels (out, in).
 
-muLO: `network.input`, `network.linear_0`, ..., `network.output`. What it learned of decays is not
-in the file but in PyLO's code, and is `MULO_DECAYS` here.
+muLO: `network.input`, `network.linear_0`, ..., `network.output`. Its learned decays are not in the
+file but in PyLO's code; they are `MULO_DECAYS` here.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ MULO_DECAYS = {
     "rms": (0.01079706,),
     "factored": (0.18621896, -0.10864615, -0.06185547),
 }
-"""Offsets of decays that belong to the released weights of muLO."""
+"""Learned offsets of the decays of muLO's published weights."""
 
 _MULO_INPUTS = 39
 _MULO_OUTPUTS = 2

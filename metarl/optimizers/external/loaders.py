@@ -1,4 +1,4 @@
-"""Learned optimizers that others released, read from files that you download.
+"""Loaders of learned optimizers published by other projects, from downloaded files.
 
 | loader | files | licence |
 |---|---|---|
@@ -7,10 +7,10 @@
 | `load_celo2` | `theta.state` of amoudgl/celo2; safetensors of PyLO | MIT, Apache-2.0 |
 | `load_mulo` | safetensors of PyLO (btherien/mulo) | Apache-2.0 |
 
-None of them is part of this library. Which array is which is in `metarl.optimizers.external.from_haiku` and
-`metarl.optimizers.external.from_torch`. Shapes are checked, an array that is needed and not there is named,
-and others are ignored. Nothing is unpickled: `.pt` and `.pickle` files are refused; convert them
-where you trust them.
+This library contains none of these weights. The key mappings are in
+`metarl.optimizers.external.from_haiku` and `metarl.optimizers.external.from_torch`. Loaders check
+shapes, name missing arrays, and ignore additional ones. They never unpickle: convert `.pt` and
+`.pickle` files first, in an environment where you trust them.
 """
 
 from pathlib import Path
@@ -29,10 +29,10 @@ def load_celo(path: str | Path) -> tuple[CeloConfig, Theta]:
     """Reads Celo from a msgpack file.
 
     Returns:
-      The architecture, and theta (NumPy, float32).
+      Config and theta (NumPy, float32).
 
     Raises:
-      ArtifactError: the file is missing, damaged, or holds something else.
+      ArtifactError: the file is missing, damaged, or of another format.
     """
     return from_haiku.celo(read_external_file(path))
 
@@ -46,15 +46,15 @@ def load_velo(path: str | Path, mixture_scale: float = 100.0) -> tuple[VeLOConfi
     """Reads VeLO from a msgpack file, or from a folder with both safetensors files of PyLO.
 
     Args:
-      path: of the file or folder.
-      mixture_scale: 100 for Google's weights; 1 for the small ones that Celo's authors trained
-        (`velo-s`). No file says it.
+      path: path of the file or folder.
+      mixture_scale: scale of the mixture: 100 for Google's weights, 1 for the small ones of Celo's
+        authors (`velo-s`). The files do not store it.
 
     Returns:
-      The architecture, and theta (NumPy, float32).
+      Config and theta (NumPy, float32).
 
     Raises:
-      ArtifactError: the file is missing, damaged, or holds something else.
+      ArtifactError: the file is missing, damaged, or of another format.
     """
     file = read_external_file(path)
     source = from_torch if "lstm.linear.weight" in file.arrays else from_haiku
@@ -64,8 +64,8 @@ def load_velo(path: str | Path, mixture_scale: float = 100.0) -> tuple[VeLOConfi
 def load_celo2(path: str | Path) -> tuple[Celo2Config, Theta]:
     """Reads Celo2 from a msgpack or safetensors file; see `load_celo`.
 
-    Celo2-base has the same arrays: replace `orthogonal` by False, and give `celo2` a `by_adam` that
-    marks nothing.
+    Celo2-base has the same arrays: set `orthogonal=False`, and pass `celo2` a `by_adam` that marks
+    no tensor.
     """
     file = read_external_file(path)
     source = from_haiku if any("/" in name for name in file.arrays) else from_torch

@@ -1,4 +1,4 @@
-"""Names of weights that others released, `celo:PATH`, `velo:PATH` and so on, and their loaders."""
+"""Registry of loaders of external weights, `celo:PATH`, `velo:PATH` and so on."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,14 +18,14 @@ EXTERNAL: Mapping[str, Callable[[str | Path], tuple[Any, Theta]]] = MappingProxy
         "velo": loaders.load_velo,
     }
 )
-"""What stands before the colon, and what reads the file after it: config and theta."""
+"""Loaders by the prefix before the colon; a loader maps a path to config and theta."""
 
 UNDER_MUP = frozenset({"mulo"})
-"""Those that were meta-trained under maximal-update parametrisation."""
+"""Prefixes of weights that were meta-trained under maximal-update parametrization."""
 
 
 def split_name(name: str | Path) -> tuple[str, str] | None:
-    """Splits `celo:PATH` into what stands before and after the colon; None for other names."""
+    """Splits `celo:PATH` into prefix and path; None for other names and existing files."""
     prefix, colon, path = str(name).partition(":")
     if isinstance(name, Path) or not colon or Path(name).exists():
         return None
@@ -33,11 +33,11 @@ def split_name(name: str | Path) -> tuple[str, str] | None:
 
 
 def read_external(prefix: str, path: str | Path) -> tuple[Any, Theta]:
-    """Reads the config and theta of weights that others released.
+    """Reads the config and theta of external weights.
 
     Raises:
-      ConfigError: nothing is called `prefix`.
-      ArtifactError: the file is missing, damaged, or holds something else.
+      ConfigError: `prefix` is unknown.
+      ArtifactError: the file is missing, damaged, or of another format.
     """
     if prefix not in EXTERNAL:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""What a learned optimizer is told of the training loss: how several running means of it compare.
+"""Loss features of VeLO: ratios of exponential moving averages of the training loss.
 
-Each of ten means forgets more slowly than the one before. A mean that is as large as its slower
-neighbour says that training stands still; one that is at its own minimum, that it goes down.
+There are ten averages with increasing horizons. A ratio of 1 to the next slower average indicates a
+plateau; an average at its own minimum indicates a falling loss.
 """
 
 from typing import NamedTuple
@@ -13,26 +13,26 @@ from metarl.core.types import Array
 from metarl.optimizers.protocol import Steps
 
 MEANS = 10
-"""How many running means there are; neighbours make one feature."""
+"""Number of moving averages; each pair of neighbors gives one feature."""
 
 FEATURES = MEANS - 1
-"""How many features."""
+"""Number of features."""
 
 SHORTEST = 10.0
-"""Steps that the quickest mean remembers."""
+"""Horizon of the fastest average, in steps."""
 
 _START_MINIMUM = 1e12
 _LEAST_RANGE = 1e-8
-_SILENT = 2
+_WARMUP_LOSSES = 2
 
 
 class LossBuffer(NamedTuple):
-    """Memory of the loss, float32.
+    """Moving averages of the loss, float32.
 
     Attributes:
-      means: `[10]`, started at zero and not corrected for it.
-      minima: smallest value that each corrected mean has had, `[10]`.
-      observed: losses seen, an integer scalar.
+      means: averages `[10]`, initialized at zero, without bias correction.
+      minima: minimum of each bias-corrected average so far, `[10]`.
+      observed: number of losses so far, an integer scalar.
     """
 
     means: Array
@@ -41,7 +41,7 @@ class LossBuffer(NamedTuple):
 
 
 def init_loss_buffer() -> LossBuffer:
-    """Makes a buffer that has seen no loss."""
+    """Returns the initial buffer."""
     return LossBuffer(
         jnp.zeros(MEANS, jnp.float32),
         jnp.full(MEANS, _START_MINIMUM, jnp.float32),
@@ -50,13 +50,13 @@ def init_loss_buffer() -> LossBuffer:
 
 
 def loss_rates(num_steps: Steps) -> Array:
-    """One over the steps that each mean remembers, `[10]`, logarithmic from 10 to `num_steps`.
+    """Returns the inverse horizon of each average, `[10]`, log-spaced from 10 to `num_steps`.
 
-    A mean's decay is `exp(-rate)`.
+    The decay of an average is `exp(-rate)`.
 
     Args:
-      num_steps: N, at least 1. The released small-scale weights of VeLO have 10, so that all means
-        are one.
+      num_steps: number of updates N, at least 1. VeLO's published small-scale weights use 10, so
+        that all averages are equal.
     """
     longest = jnp.log10(jnp.asarray(num_steps, jnp.float32))
     exponents = jnp.log10(SHORTEST) + (longest - jnp.log10(SHORTEST)) * jnp.linspace(0, 1, MEANS)
@@ -64,26 +64,26 @@ def loss_rates(num_steps: Steps) -> Array:
 
 
 def observe(buffer: LossBuffer, loss: Array, rates: Array) -> LossBuffer:
-    """Adds a loss, cut off at twice the largest mean.
+    """Adds a loss, clipped to twice the largest average.
 
-    For that cut the means are corrected as if this loss were in them already, as published: so a
-    second loss counts up to 1.05 times the first. A loss that is not finite counts as one at the
-    cut; while there is no mean yet it is left out.
+    The clipping bound uses the bias correction after this loss, as published; so the second loss is
+    clipped to 1.05 times the first. A non-finite loss counts as the bound; as a first loss it is
+    skipped.
 
     Args:
-      buffer: what was seen so far.
-      loss: scalar.
-      rates: from `loss_rates`.
+      buffer: averages before this loss.
+      loss: scalar loss.
+      rates: inverse horizons from `loss_rates`.
     """
-    forgotten = -jnp.expm1(-rates)  # 1 - decay, exact for decays near 1
-    remembered = -jnp.expm1(-rates * (buffer.observed + 1))
+    one_minus_decay = -jnp.expm1(-rates)  # 1 - decay, exact for decays near 1
+    bias_correction = -jnp.expm1(-rates * (buffer.observed + 1))
     loss = jnp.asarray(loss, jnp.float32)
-    cut = 2.0 * jnp.abs(jnp.max(buffer.means / remembered))
+    limit = 2.0 * jnp.abs(jnp.max(buffer.means / bias_correction))
     finite = jnp.isfinite(loss)
-    seen = jnp.where(finite, jnp.minimum(cut, loss), cut)
-    seen = jnp.where(buffer.observed == 0, loss, seen)
-    means = buffer.means + (seen - buffer.means) * forgotten
-    minima = jnp.minimum(buffer.minima, means / remembered)
+    clipped = jnp.where(finite, jnp.minimum(limit, loss), limit)
+    clipped = jnp.where(buffer.observed == 0, loss, clipped)
+    means = buffer.means + (clipped - buffer.means) * one_minus_decay
+    minima = jnp.minimum(buffer.minima, means / bias_correction)
     skip = (buffer.observed == 0) & ~finite
     return LossBuffer(
         jnp.where(skip, buffer.means, means),
@@ -95,25 +95,25 @@ def observe(buffer: LossBuffer, loss: Array, rates: Array) -> LossBuffer:
 def loss_features(buffer: LossBuffer, rates: Array) -> Array:
     """Computes `clip((a_i - l_i) / (a_(i+1) - l_i) - 1, -1, 1)`, `[9]`.
 
-    `a` are the corrected means, `l` their minima; the denominator is at least 1e-8. Zero until a
-    third loss was seen. A mean that is its own minimum but for rounding counts as that: the
-    denominator may be as small as the rounding.
+    `a` are the bias-corrected averages, `l` their minima; the denominator is at least 1e-8. The
+    features are zero before the third loss. An average within rounding of its minimum counts as
+    equal to it, since the denominator may be as small as the rounding error.
     """
-    remembered = -jnp.expm1(-rates * jnp.maximum(buffer.observed, 1))
-    corrected = buffer.means / remembered
+    bias_correction = -jnp.expm1(-rates * jnp.maximum(buffer.observed, 1))
+    corrected = buffer.means / bias_correction
     quick, slow, least = corrected[:-1], corrected[1:], buffer.minima[:-1]
     rounding = 4 * jnp.finfo(quick.dtype).eps * jnp.abs(least)
     above = jnp.where(quick - least > rounding, quick - least, 0.0)
     compared = above / jnp.maximum(slow - least, _LEAST_RANGE) - 1.0
-    return jnp.where(buffer.observed <= _SILENT, 0.0, jnp.clip(compared, -1.0, 1.0))
+    return jnp.where(buffer.observed <= _WARMUP_LOSSES, 0.0, jnp.clip(compared, -1.0, 1.0))
 
 
 def check_loss(name: str, value: Array | float | None) -> Array:
     """Returns the loss of an update as a float32 scalar.
 
     Args:
-      name: of the optimizer that needs it.
-      value: what its `update` was given.
+      name: name of the optimizer, for errors.
+      value: argument `value` of its `update`.
 
     Raises:
       ConfigError: it is missing, not a scalar, or not a number.
@@ -133,19 +133,17 @@ def check_num_steps(name: str, num_steps: Steps | None) -> Steps:
     """Returns the number of updates of a training run.
 
     Args:
-      name: of the optimizer that needs it.
-      num_steps: a number, or an integer scalar array, which is taken as it is.
+      name: name of the optimizer, for errors.
+      num_steps: number of updates: an int, or an integer scalar array, returned unchanged.
 
     Raises:
-      ConfigError: it is missing, below 1, or not a whole number.
+      ConfigError: it is missing, below 1, or not an integer.
     """
     if num_steps is None:
-        raise ConfigError(f"{name} needs num_steps, how many updates the whole training has.")
+        raise ConfigError(f"{name} needs num_steps, the number of updates of the whole training.")
     shape, dtype = jnp.shape(num_steps), jnp.result_type(num_steps)
     if shape != () or not jnp.issubdtype(dtype, jnp.integer):
-        raise ConfigError(
-            f"num_steps of {name} must be a whole number, got {dtype} of shape {shape}."
-        )
+        raise ConfigError(f"num_steps of {name} must be an integer, got {dtype} of shape {shape}.")
     if isinstance(num_steps, int) and num_steps < 1:
         raise ConfigError(f"num_steps of {name} must be at least 1, got {num_steps}.")
     return num_steps

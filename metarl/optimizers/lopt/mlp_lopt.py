@@ -1,10 +1,9 @@
-"""The plainest learned optimizer: an MLP sees each parameter, its gradient, momenta, and the time.
+"""`mlp_lopt`: an MLP of each parameter, its gradient, its momenta, and time features.
 
 Metz et al. 2018, arXiv:1810.10180, in its later form (Metz et al. 2022, arXiv:2203.11860).
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax.numpy as jnp
 import optax
@@ -23,7 +22,7 @@ FEATURES = FeatureSet(
     rms=0,
     factored=0,
 )
-"""Gradient, parameter, momenta: 8 channels; 11 of time follow."""
+"""Gradient, parameter, momenta: 8 channels, followed by 11 time features."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,13 @@ def mlp_lopt(
     num_steps: Steps | None = None,
     implementation: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the transformation of `timed_mlp` that sees gradient, parameter and momenta.
+    """Returns the transformation of `timed_mlp` with the 8 channels of `FEATURES`.
 
     Args:
       theta: weights, see `mlp_lopt_init`.
       config: architecture; None = the published one.
-      num_steps: not used; any number of updates can be made.
-      implementation: of the kernel; None = the best that can run.
+      num_steps: unused.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
       ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
@@ -63,10 +62,6 @@ def mlp_lopt(
 
 
 def mlp_lopt_inner(config: MLPLoptConfig | None = None) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained."""
+    """Returns the `InnerOptimizer` for meta-training."""
     config = MLPLoptConfig() if config is None else config
-    return without_parameter_info(
-        "mlp_lopt",
-        partial(mlp_lopt_init, config),
-        lambda theta, num_steps: mlp_lopt(theta, config, num_steps),
-    )
+    return without_parameter_info("mlp_lopt", config, mlp_lopt_init, mlp_lopt)

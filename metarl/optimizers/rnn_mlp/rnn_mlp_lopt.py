@@ -1,8 +1,8 @@
-"""RNN-MLP: a recurrent network for every tensor, which talks with the network of its parameters.
+"""RNN-MLP: an LSTM for every tensor, which exchanges messages with a per-parameter MLP.
 
-Metz et al. 2020, arXiv:2009.11243, in the form of Google's later public code. Unlike VeLO it does
-not know how long training is, and unlike `mlp_lopt` it knows the loss, and tensors know of each
-other. It has momenta and mean squares with five decays each, and no factored ones.
+Metz et al. 2020, arXiv:2009.11243, as in Google's later public code. Unlike VeLO it has no input
+for the length of training; unlike `mlp_lopt` it takes the loss, and tensors exchange messages. It
+has momenta and mean squares with five decays each, and no factored mean squares.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.numerics import finite_or
-from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.core.types import Array, PyTree, Theta
 from metarl.kernels.lopt_update import Moments, update_moments
-from metarl.optimizers.lopt.accumulators import init_accumulators, tensors
+from metarl.optimizers.lopt.accumulators import aligned_leaves, init_accumulators
 from metarl.optimizers.lopt.loss_features import check_loss
 from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 from metarl.optimizers.rnn_mlp.rnn_mlp_network import (
@@ -26,22 +26,22 @@ from metarl.optimizers.rnn_mlp.rnn_mlp_network import (
     rnn_mlp_rates,
     tensor_features,
 )
-from metarl.optimizers.velo.tensor_lstm import LSTMState, linear, lstm, start
+from metarl.optimizers.velo.tensor_lstm import LSTMState, init_lstm_state, linear, lstm
 
 LOSS_DECAY = 0.9
-"""Of the mean and variance of the loss."""
+"""Decay of the mean and variance of the loss."""
 
 CLIP_DECAY = 0.99
-"""Of the mean size of gradients."""
+"""Decay of the mean root mean square of gradients."""
 
 CLIP_FACTOR = 10.0
-"""How many times that mean a gradient may be."""
+"""Clipping bound of gradients, as a multiple of that mean."""
 
 _TINY = 1e-8
 
 
 class LossMoments(NamedTuple):
-    """Mean and variance of the loss so far, started at zero, and how many losses were seen."""
+    """Moving mean and variance of the loss, initialized at zero, and number of losses."""
 
     mean: Array
     variance: Array
@@ -49,16 +49,16 @@ class LossMoments(NamedTuple):
 
 
 class RNNMLPState(NamedTuple):
-    """Memory of the optimizer; N tensors have elements.
+    """State of the optimizer; N is the number of tensors that have elements.
 
     Attributes:
-      iteration: updates made, an int32 scalar.
-      moments: see `metarl.optimizers.lopt.accumulators`.
-      lstm: of the recurrent network, a row a tensor.
-      from_tensors: what recurrent networks told each other, a vector.
-      from_network: what per-parameter networks told, `[N, ...]`.
-      loss: of the loss.
-      size: running mean of the root mean square of gradients, a scalar started at 0.01.
+      iteration: number of updates so far, an int32 scalar.
+      moments: accumulators, see `metarl.optimizers.lopt.accumulators`.
+      lstm: state of the LSTM, one row per tensor.
+      from_tensors: message of all LSTMs to all LSTMs, a vector.
+      from_network: messages of the per-parameter networks to their LSTMs, `[N, ...]`.
+      loss: moments of the loss.
+      size: moving mean of the root mean square of gradients, a scalar initialized at 0.01.
     """
 
     iteration: Array
@@ -81,21 +81,21 @@ def rnn_mlp_lopt(
     config: RNNMLPConfig | None = None,
     num_steps: Steps | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the transformation `g -> -0.001 o_0 exp(0.001 o_1)`.
+    """Returns the transformation `g -> -0.001 o_0 exp(0.001 o_1)`.
 
-    `o` are the outputs of the per-parameter network, see `metarl.optimizers.rnn_mlp.rnn_mlp_network`.
-    Gradients are first clipped elementwise to ten times their running size. `update` needs `params`
-    and `value`, the loss. The feature of a validation loss is that of a loss of zero, as in the
-    public code when none is measured.
+    `o` are the outputs of the per-parameter network, see
+    `metarl.optimizers.rnn_mlp.rnn_mlp_network`. Gradients are first clipped elementwise to ten
+    times their mean root mean square. `update` requires `params` and `value`, the loss. The feature
+    of the validation loss is that of a loss of zero, as in the public code without validation.
 
     Args:
       theta: weights, see `rnn_mlp_init`.
-      config: architecture; theta says it all.
-      num_steps: not used; any number of updates can be made.
+      config: unused; the shapes of theta determine the architecture.
+      num_steps: unused.
 
     Raises:
-      ConfigError: in `update`, `params` or `value` is missing, or the loss is no scalar; or as
-        `metarl.optimizers.lopt.accumulators` says.
+      ConfigError: in `update`, `params` or `value` is missing, or the loss is not a scalar; or see
+        `metarl.optimizers.lopt.accumulators`.
 
     Reference: Metz et al. 2020, arXiv:2009.11243, section 3.
     """
@@ -106,7 +106,7 @@ def rnn_mlp_lopt(
         return RNNMLPState(
             jnp.zeros((), jnp.int32),
             init_accumulators(params, RNN_MLP_FEATURES),
-            start(theta["lstm"], count),
+            init_lstm_state(theta["lstm"], count),
             jnp.asarray(theta["from_tensors"]),
             jnp.tile(theta["from_network"][None], (count, 1)),
             LossMoments(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
@@ -123,30 +123,30 @@ def rnn_mlp_lopt(
     ) -> tuple[PyTree, RNNMLPState]:
         del unused
         loss = check_loss("rnn_mlp_lopt", value)
-        gradients, leaves, old = tensors(updates, params, state.moments)
+        gradients, leaves, old = aligned_leaves(updates, params, state.moments)
         present = [i for i, m in enumerate(old) if m is not None]
         iteration = optax.safe_increment(state.iteration)
         if not present:
             return jax.tree.map(jnp.zeros_like, updates), state._replace(iteration=iteration)
         size, clipped = _clipped([gradients[i] for i in present], state.size, state.iteration)
-        seen, losses = _observed(state.loss, loss)
-        known = []
+        loss_moments, losses = _observed(state.loss, loss)
+        nonempty = []
         for i, g in zip(present, clipped, strict=True):
             moments = update_moments(cast(Moments, old[i]), g, rnn_mlp_rates())
-            known.append(_Tensor(jnp.asarray(leaves[i], jnp.float32), g, moments))
+            nonempty.append(_Tensor(jnp.asarray(leaves[i], jnp.float32), g, moments))
         rows = [
-            tensor_features(*tensor, state.from_tensors, told, losses)
-            for tensor, told in zip(known, state.from_network, strict=True)
+            tensor_features(*tensor, state.from_tensors, message, losses)
+            for tensor, message in zip(nonempty, state.from_network, strict=True)
         ]
         recurrent = lstm(theta["lstm"], jnp.stack(rows), state.lstm)
         made = [
-            apply_network(theta, *tensor, state.iteration, len(known), told)
-            for tensor, told in zip(
-                known, linear(theta["to_network"], recurrent.hidden), strict=True
+            apply_network(theta, *tensor, state.iteration, len(nonempty), message)
+            for tensor, message in zip(
+                nonempty, linear(theta["to_network"], recurrent.hidden), strict=True
             )
         ]
         steps, new = [jnp.zeros_like(leaf) for leaf in leaves], list(old)
-        for i, tensor, (step, _) in zip(present, known, made, strict=True):
+        for i, tensor, (step, _) in zip(present, nonempty, made, strict=True):
             steps[i], new[i] = -step.astype(steps[i].dtype), tensor.moments
         treedef = jax.tree.structure(params)
         return jax.tree.unflatten(treedef, steps), RNNMLPState(
@@ -155,7 +155,7 @@ def rnn_mlp_lopt(
             recurrent,
             jnp.mean(linear(theta["to_tensors"], recurrent.hidden), axis=0),
             jnp.stack([message for _, message in made]),
-            seen,
+            loss_moments,
             size,
         )
 
@@ -163,24 +163,18 @@ def rnn_mlp_lopt(
 
 
 def rnn_mlp_lopt_inner(config: RNNMLPConfig | None = None) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained."""
+    """Returns the `InnerOptimizer` for meta-training."""
     config = RNNMLPConfig() if config is None else config
-
-    def init(key: Key) -> Theta:
-        return rnn_mlp_init(config, key)
-
-    return without_parameter_info(
-        "rnn_mlp_lopt", init, lambda theta, num_steps: rnn_mlp_lopt(theta, config, num_steps)
-    )
+    return without_parameter_info("rnn_mlp_lopt", config, rnn_mlp_init, rnn_mlp_lopt)
 
 
 def _clipped(
     gradients: Sequence[Array], size: Array, iteration: Array
 ) -> tuple[Array, list[Array]]:
-    """Clips gradients to ten times the size of those before; the first to ten.
+    """Clips gradients to ten times the mean size of previous ones; the first to ten.
 
     Returns:
-      The running size with these gradients in it, and the gradients.
+      The updated mean size, and the clipped gradients.
     """
     limit = CLIP_FACTOR * size / (1.0 - CLIP_DECAY ** (iteration + 1))
     clipped = [jnp.clip(g, -limit, limit) for g in gradients]
@@ -189,7 +183,7 @@ def _clipped(
 
 
 def _observed(moments: LossMoments, loss: Array) -> tuple[LossMoments, tuple[Array, Array]]:
-    """Adds a loss; one that is not finite changes nothing and is told as the mean.
+    """Adds a loss; a non-finite loss changes nothing and its feature is that of the mean.
 
     Returns:
       The new moments, and `clip((loss - mean) / deviation, -5, 5)` for this loss and for zero.
@@ -203,7 +197,7 @@ def _observed(moments: LossMoments, loss: Array) -> tuple[LossMoments, tuple[Arr
         moments.observed + finite,
     )
     share = 1.0 - LOSS_DECAY ** jnp.maximum(new.observed, 1) + _TINY
-    centre, inverse = new.mean / share, jax.lax.rsqrt(new.variance / share + _TINY)
-    told = finite_or(loss, centre)
-    features = [jnp.clip((x - centre) * inverse, -5.0, 5.0) for x in (told, jnp.float32(0))]
+    center, inverse = new.mean / share, jax.lax.rsqrt(new.variance / share + _TINY)
+    finite_loss = finite_or(loss, center)
+    features = [jnp.clip((x - center) * inverse, -5.0, 5.0) for x in (finite_loss, jnp.float32(0))]
     return new, (features[0], features[1])
