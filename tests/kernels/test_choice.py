@@ -1,4 +1,4 @@
-"""Which implementation of the update is taken."""
+"""Choice of the implementation of the update."""
 
 import jax
 import pytest
@@ -13,7 +13,7 @@ from tests.kernels.test_lopt_update import draw, one_step, start
 
 
 def chosen(implementation=None):
-    """Names that one traced call chose."""
+    """Returns the implementations recorded for one traced call."""
     case, spec = "velo", arg_specs.ArgSpec("", (2, 2))
     layers, p, g = draw(spec, case)
     with record_implementations() as names:
@@ -21,7 +21,7 @@ def chosen(implementation=None):
     return names
 
 
-def test_a_preferred_implementation_is_taken_where_none_is_named():
+def test_an_override_applies_where_no_implementation_is_named():
     assert chosen() == {implementations()[0]}
     with override_implementation("unfolded"):
         assert chosen() == {"unfolded"}
@@ -36,7 +36,7 @@ def test_a_preferred_implementation_is_taken_where_none_is_named():
     ("name", "message"),
     [("unfoldet", r"Unknown implementation 'unfoldet'.*unfolded"), ("pallas_tpu", "cannot run")],
 )
-def test_what_cannot_run_cannot_be_preferred(name, message, monkeypatch):
+def test_an_unavailable_override_is_an_error(name, message, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     with override_implementation("unfolded"):
         with pytest.raises(ValueError, match=message), override_implementation(name):
@@ -44,6 +44,6 @@ def test_what_cannot_run_cannot_be_preferred(name, message, monkeypatch):
         assert chosen() == {"unfolded"}
 
 
-def test_another_implementation_is_an_error():
+def test_an_unknown_implementation_is_an_error():
     with pytest.raises(ValueError, match=r"Unknown implementation 'palas'.*reference"):
         chosen("palas")

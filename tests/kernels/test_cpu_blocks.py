@@ -25,7 +25,7 @@ from tests.kernels.test_lopt_update import (
 pytestmark = pytest.mark.kernel
 
 SMALL = cpu_loops.Sizes(whole=8, summed=12, unrolled=10, products=6, least=1)
-"""Every tensor of the tests is cut into several blocks, and along several axes."""
+"""Every tensor of the tests is split into several blocks along several axes."""
 
 SPECS = (
     arg_specs.ArgSpec("equal blocks", (8, 12)),
@@ -47,7 +47,7 @@ def small(monkeypatch):
 
 
 def one_step_in_place(case, spec):
-    """`one_step`, with the step as the difference of parameters."""
+    """Like `one_step`, with the step as the difference of parameters."""
     features, exponent = CASES[case][0], CASES[case][-1]
 
     def run(layers, p, g, moments):
@@ -62,7 +62,7 @@ def one_step_in_place(case, spec):
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (37,), (4, 6), (13, 11), (5, 1, 6), (3, 2, 5, 7)])
 @pytest.mark.parametrize("most", [1, 4, 6, 10, 1000])
-def test_every_element_is_first_visit_in_one_block(shape, most):
+def test_first_visit_masks_cover_every_element_once(shape, most):
     blocks = block_specs(shape, most)
     assert np.prod(blocks.block) <= most
     assert np.prod(blocks.block) >= min(np.prod(shape), (most + 1) // 2) / 2
@@ -80,7 +80,7 @@ def test_every_element_is_first_visit_in_one_block(shape, most):
     np.testing.assert_array_equal(visits, 1)
 
 
-def test_blocks_of_primes_are_neither_small_nor_everything():
+def test_blocks_of_prime_sizes_are_of_moderate_size():
     assert block_specs((4099, 64), 4096).block == (64, 64)
     assert block_specs((8, 4099), 1024).block == (1, 820)
 
@@ -150,13 +150,13 @@ def test_derivatives_are_the_reference_s(update, batch):
     )
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert np.abs(y).max() > 0
-        # the backward pass is the same, of ends that differ by the 3e-6 of `compare`
+        # the backward pass is the same, of results that differ by the 3e-6 of `compare`
         np.testing.assert_allclose(x, y, rtol=0, atol=3e-6 * np.abs(y).max())
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("implementation", ["cpu_blocks", "reference"])
-def test_what_is_not_finite_counts_as_zero_and_what_is_huge_as_a_million(implementation):
+def test_non_finite_gradients_count_as_zero_and_large_ones_are_clipped(implementation):
     case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (7, 5))
     layers, p, g = draw(spec, case)
     run = jax.jit(one_step(case, spec, implementation))
@@ -167,7 +167,7 @@ def test_what_is_not_finite_counts_as_zero_and_what_is_huge_as_a_million(impleme
     jax.tree.map(np.testing.assert_array_equal, made, want)
 
 
-def test_who_is_cut():
+def test_which_tensors_are_blocked():
     assert cpu_blocks.is_blocked(FEATURES, (64, 65))
     assert not cpu_blocks.is_blocked(FEATURES, (64, 64))
     assert not cpu_blocks.is_blocked(FEATURES, (10_000,))
@@ -177,7 +177,7 @@ def test_who_is_cut():
 
 
 def memory_of(case, spec, in_place):
-    """Bytes a parameter that an update needs, and those of temporaries."""
+    """Returns bytes per parameter of an update, and those of temporaries."""
     features, exponent = CASES[case][0], CASES[case][-1]
     update = lopt_apply if in_place else lopt_update
 
@@ -203,7 +203,7 @@ def like(g):
 @pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
 @pytest.mark.parametrize("shape", [(512, 512), (509, 521), (3, 3, 160, 181)], ids=str)
 @pytest.mark.sampled(2)
-def test_in_place_nothing_is_copied(shape, case):
+def test_in_place_updates_make_no_copy(shape, case):
     """Parameters, gradients, four moments: 24 bytes; the claim has room for an update, 4 more."""
     needed, temporary = memory_of(case, arg_specs.ArgSpec("", shape), in_place=True)
     assert 24 <= needed <= 28.3
@@ -218,8 +218,8 @@ def test_a_population_in_place_is_not_copied():
 
 
 @pytest.mark.parametrize(("case", "floats"), [("adafac, 4 wide", 2), ("adafac, 32 wide", 1)])
-def test_otherwise_only_results_are_new(case, floats):
-    """But for the root of the mean square, where the network is unrolled, and blocks."""
+def test_other_updates_allocate_only_results(case, floats):
+    """Except for the root of the mean square where the network is unrolled, and blocks."""
     needed, temporary = memory_of(case, arg_specs.ArgSpec("", (512, 512)), in_place=False)
     assert temporary <= 4 * floats + 0.3
     assert needed <= 24 + 20 + 4 * floats + 0.6  # averages over rows and columns, twice

@@ -1,4 +1,4 @@
-"""The learned update against the unfolded formula in float64, for all kinds of calls."""
+"""The learned update against the naive formula in float64, for all kinds of calls."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -56,7 +56,7 @@ CASES = {
 
 
 def draw(spec, case, seed=0):
-    """Weights, parameters, gradients of two steps; rows differ by orders of magnitude."""
+    """Draws weights, parameters and gradients of two steps; row scales differ by magnitudes."""
     rng = np.random.default_rng(seed)
     units = CASES[case][3]
     layers = [
@@ -72,7 +72,7 @@ def draw(spec, case, seed=0):
 
 
 def one_step(case, spec, implementation):
-    """`(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
+    """Returns `(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
     feature_set, _, _, _, exponent = CASES[case]
 
     def run(layers, p, g, moments):
@@ -89,7 +89,7 @@ def start(spec):
 
 
 def expected(case, layers, p, g):
-    """Steps and moments of one member of the batch, in float64."""
+    """Returns steps and moments of one batch member in float64."""
     _, channels, limit, _, exponent = CASES[case]
     tensor = numpy_lopt.Tensor(p.shape, DECAYS, (0.999,), DECAYS)
     steps = []
@@ -107,7 +107,7 @@ def check(case, spec, implementation):
 
 
 def compare(case, spec, run):
-    """Two steps of `run`, see `one_step`, against float64."""
+    """Compares two steps of `run`, see `one_step`, with float64."""
     layers, p, g = draw(spec, case)
     first, moments = run(layers, p, g[0], start(spec))
     second, moments = run(layers, p, g[1], moments)
@@ -147,7 +147,7 @@ def test_every_feature_set(case, shape, implementation):
 
 @pytest.mark.parametrize("spec", arg_specs.TILED, ids=lambda spec: spec.name)
 @pytest.mark.sampled(2)
-def test_the_reference_in_pieces(spec):
+def test_the_reference_on_tiles(spec):
     check("adafac, 32 wide", spec, "reference")
 
 
@@ -157,7 +157,7 @@ def test_a_million_elements(implementation):
     check("adafac, 4 wide", arg_specs.ArgSpec("", (1021, 1031)), implementation)
 
 
-def test_normalizers_in_pieces():
+def test_normalizers_on_tiles():
     check("celo2", arg_specs.ArgSpec("", (2, 83, 64)), "reference")
 
 
@@ -169,7 +169,7 @@ def test_of_equal_axes_the_later_is_larger():
     assert factored_axes((8, 2, 8, 1)) == (0, 2)
 
 
-def test_parameters_are_moved():
+def test_parameters_are_updated():
     case, spec = "velo", arg_specs.ArgSpec("", (4, 3), dtype="bfloat16")
     layers, p, g = draw(spec, case)
     given = (VELO_FEATURES, layers, 0.5, p, g[0], start(spec), RATES, CASES[case][-1])
@@ -185,7 +185,7 @@ def test_parameters_are_moved():
 
 
 @pytest.mark.parametrize(("implementation", "made"), [("unfolded", True), ("reference", False)])
-def test_only_the_unfolded_one_makes_an_array_of_all_channels(implementation, made):
+def test_only_the_naive_one_makes_an_array_of_all_channels(implementation, made):
     case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (6, 4))
     layers, p, g = draw(spec, case)
     program = jax.make_jaxpr(one_step(case, spec, implementation))(layers, p, g[0], start(spec))

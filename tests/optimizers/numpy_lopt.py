@@ -1,4 +1,4 @@
-"""Learned optimizers in float64 NumPy, spelt from the formulas: nothing folded, one array of all
+"""Learned optimizers in float64 NumPy, from the formulas: not folded, one array of all
 channels of all elements."""
 
 import numpy as np

@@ -64,9 +64,9 @@ class Recurrent:
         )
 
     def step(self, x):
-        told = np.maximum(linear(self.theta["shared"], x), 0).max(0)
+        shared = np.maximum(linear(self.theta["shared"], x), 0).max(0)
         self.h, self.c = lstm(
-            self.theta["lstm"], linear(self.theta["own"], x) + told, self.h, self.c
+            self.theta["lstm"], linear(self.theta["own"], x) + shared, self.h, self.c
         )
         return self.h
 
@@ -128,10 +128,11 @@ class VeLO:
     def networks(self, params, loss):
         """Layers and factor of every tensor."""
         self.losses.see(loss)
-        told = progress(self.count, self.num_steps), self.losses.features()
+        inputs = progress(self.count, self.num_steps), self.losses.features()
         self.count += 1
         rows = [
-            tensor_row(params[n], t, *told, self.config.validation) for n, t in self.tensors.items()
+            tensor_row(params[n], t, *inputs, self.config.validation)
+            for n, t in self.tensors.items()
         ]
         before = self.recurrent.h, self.recurrent.c
         hidden = self.recurrent.step(np.stack(rows))

@@ -79,7 +79,7 @@ def test_maximal_update_weights_ask_for_multipliers(tmp_path, theta):
     assert optimizers.read(path).inner.transformation(theta, describe(PARAMS), 1)
 
 
-def test_names_are_those_that_are_shipped(saved, monkeypatch):
+def test_names_are_those_of_pretrained_weights(saved, monkeypatch):
     assert optimizers.names() == sorted(artifacts._pretrained())
     for name in optimizers.names():
         assert optimizers.inner(name).name
@@ -99,7 +99,7 @@ def test_what_an_architecture_needs_it_asks_for(tmp_path, key):
 
 
 def test_an_assumed_number_of_steps_is_kept(tmp_path, key):
-    """Told 7 steps or none, the optimizer makes the updates of one that is told 40."""
+    """With `num_steps` 7 or None, updates are those of an optimizer with 40."""
 
     @jax.jit
     def second_update(num_steps):

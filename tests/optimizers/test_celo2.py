@@ -140,7 +140,7 @@ def test_a_direction_of_one_element_has_unit_size():
     np.testing.assert_allclose(direction, [[-1.0]], rtol=1e-5 / 18 + 3e-7)
 
 
-def test_vectors_are_moved_by_adam_unless_told_otherwise(key):
+def test_vectors_are_updated_by_adam_by_default(key):
     params = {
         "w": jnp.ones((2, 3), jnp.bfloat16),
         "b": jnp.ones(3, jnp.bfloat16),

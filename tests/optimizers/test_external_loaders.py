@@ -322,7 +322,7 @@ def test_names_with_a_colon_select_files(tmp_path, key):
         optimizers.load("velo:absent.state", num_steps=3)
 
 
-def test_mulo_wants_multipliers(tmp_path):
+def test_mulo_requires_multipliers(tmp_path):
     path = tmp_path / "mulo.safetensors"
     safetensors.numpy.save_file(mulo_arrays(), path)
     with pytest.raises(ConfigError, match="multipliers"):

@@ -1,4 +1,4 @@
-"""Maximal-update parametrisation: factors are data, and go on top of any optimizer."""
+"""Maximal-update parametrization: multipliers on top of any optimizer."""
 
 from dataclasses import replace
 
@@ -76,8 +76,8 @@ def test_the_inner_optimizer_takes_them_from_the_description(key):
     info = describe(params)
 
     def updates(optimizer, factors):
-        told = tuple(replace(i, multiplier=f) for i, f in zip(info, factors, strict=True))
-        tx = optimizer.transformation(theta, told, 10)
+        scaled_info = tuple(replace(i, multiplier=f) for i, f in zip(info, factors, strict=True))
+        tx = optimizer.transformation(theta, scaled_info, 10)
         return tx.update(params, tx.init(params), params)[0]
 
     factors = jnp.array([[1.0, 1.0], [0.5, 3.0]])

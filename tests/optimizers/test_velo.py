@@ -1,4 +1,4 @@
-"""VeLO: against float64 NumPy, what it is told of time and loss, and what it refuses."""
+"""VeLO against float64 NumPy; its progress and loss features, and its errors."""
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def test_updates_against_numpy_over_steps(update):
 
 
 def test_variants_that_old_weights_need():
-    """All means of the loss remember 10 steps, the recurrent state stays, and there is a flag."""
+    """All loss averages have a horizon of 10 steps, the LSTM state stays, and there is a flag."""
     shapes = {"b_vector": (3,)}
     theta, params = random_theta(OLD), uneven_tree(0, shapes=shapes)
     tx = velo(theta, OLD, 500)
@@ -90,7 +90,7 @@ def test_variants_that_old_weights_need():
     jax.tree.map(np.testing.assert_array_equal, state.tensors, began.tensors)
 
 
-def test_after_the_end_time_stands_still(update):
+def test_progress_saturates_after_the_end(update):
     """Updates beyond `num_steps` are those of the end, whatever the number of them."""
     params, gradient = uneven_tree(0), uneven_tree(1)
     state = start(params)
