@@ -69,7 +69,7 @@ def test_every_architecture_comes_back(name, tmp_path, key):
 
 def test_maximal_update_weights_ask_for_multipliers(tmp_path, theta):
     path = optimizers.save(tmp_path / "mu", theta, CONFIG, CARD, mup=True)
-    with pytest.raises(ConfigError, match=r"give the multipliers.*fan_in_multipliers"):
+    with pytest.raises(ConfigError, match=r"pass the multipliers.*fan_in_multipliers"):
         optimizers.load(path)
     multipliers = optimizers.fan_in_multipliers(PARAMS, ("w",))
     got = first_update(optimizers.load(path, multipliers=multipliers))

@@ -192,8 +192,8 @@ def test_tensors_without_elements_are_not_seen():
     [
         (None, "velo needs num_steps"),
         (0, "at least 1, got 0"),
-        (10.5, "whole number, got float"),
-        (np.arange(3), r"whole number, got int.* of shape \(3,\)"),
+        (10.5, "integer, got float"),
+        (np.arange(3), r"integer, got int.* of shape \(3,\)"),
     ],
 )
 def test_a_bad_number_of_steps_is_refused(num_steps, message):

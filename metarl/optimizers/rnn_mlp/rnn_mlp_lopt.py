@@ -6,6 +6,7 @@ has momenta and mean squares with five decays each, and no factored mean squares
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -101,18 +102,6 @@ def rnn_mlp_lopt(
     """
     del config, num_steps
 
-    def init(params: PyTree) -> RNNMLPState:
-        count = sum(jnp.size(leaf) > 0 for leaf in jax.tree.leaves(params))
-        return RNNMLPState(
-            jnp.zeros((), jnp.int32),
-            init_accumulators(params, RNN_MLP_FEATURES),
-            init_lstm_state(theta["lstm"], count),
-            jnp.asarray(theta["from_tensors"]),
-            jnp.tile(theta["from_network"][None], (count, 1)),
-            LossMoments(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
-            jnp.float32(1.0 - CLIP_DECAY),
-        )
-
     def update(
         updates: PyTree,
         state: RNNMLPState,
@@ -139,11 +128,10 @@ def rnn_mlp_lopt(
             for tensor, message in zip(nonempty, state.from_network, strict=True)
         ]
         recurrent = lstm(theta["lstm"], jnp.stack(rows), state.lstm)
+        messages = linear(theta["to_network"], recurrent.hidden)
         made = [
             apply_network(theta, *tensor, state.iteration, len(nonempty), message)
-            for tensor, message in zip(
-                nonempty, linear(theta["to_network"], recurrent.hidden), strict=True
-            )
+            for tensor, message in zip(nonempty, messages, strict=True)
         ]
         steps, new = [jnp.zeros_like(leaf) for leaf in leaves], list(old)
         for i, tensor, (step, _) in zip(present, nonempty, made, strict=True):
@@ -159,13 +147,26 @@ def rnn_mlp_lopt(
             size,
         )
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(partial(_init_state, theta), update)
 
 
 def rnn_mlp_lopt_inner(config: RNNMLPConfig | None = None) -> InnerOptimizer:
     """Returns the `InnerOptimizer` for meta-training."""
     config = RNNMLPConfig() if config is None else config
     return without_parameter_info("rnn_mlp_lopt", config, rnn_mlp_init, rnn_mlp_lopt)
+
+
+def _init_state(theta: Theta, params: PyTree) -> RNNMLPState:
+    count = sum(jnp.size(leaf) > 0 for leaf in jax.tree.leaves(params))
+    return RNNMLPState(
+        jnp.zeros((), jnp.int32),
+        init_accumulators(params, RNN_MLP_FEATURES),
+        init_lstm_state(theta["lstm"], count),
+        jnp.asarray(theta["from_tensors"]),
+        jnp.tile(theta["from_network"][None], (count, 1)),
+        LossMoments(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
+        jnp.float32(1.0 - CLIP_DECAY),
+    )
 
 
 def _clipped(
