@@ -38,7 +38,7 @@ def test_multipliers_of_hidden_matrices_are_one_over_what_feeds_them():
 
 @pytest.mark.parametrize(
     ("hidden", "message"),
-    [("second/kernal", "Did you mean 'second/kernel'"), ("first/bias", "no hidden matrix")],
+    [("second/kernal", "Did you mean 'second/kernel'"), ("first/bias", "not a hidden matrix")],
 )
 def test_what_is_no_hidden_matrix_is_refused(hidden, message):
     with pytest.raises(ConfigError, match=message):
