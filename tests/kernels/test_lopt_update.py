@@ -33,16 +33,16 @@ EVERYWHERE = (*implementations(), "unfolded")
 
 
 def adafac(tensor, p, g):
-    return numpy_lopt.normalised(numpy_lopt.adafac_channels(tensor, p, g))
+    return numpy_lopt.normalize(numpy_lopt.adafac_channels(tensor, p, g))
 
 
 def velo(tensor, p, g):
-    return numpy_lopt.normalised(numpy_lopt.velo_channels(tensor, p, g))
+    return numpy_lopt.normalize(numpy_lopt.velo_channels(tensor, p, g))
 
 
 def celo2(tensor, p, g):
     channels = numpy_lopt.velo_channels(tensor, p, g, eps=1e-8)
-    return numpy_lopt.normalised(channels, 1e-9, axes=2)
+    return numpy_lopt.normalize(channels, 1e-9, axes=2)
 
 
 # feature set, its channels in float64, limit of gradients, units of each layer, exponent
