@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from metarl.estimators.antithetic import AntitheticTruncatedESConfig
-from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
+from metarl.optimizers.lopt.adafac_mlp_lopt import AdafacMLPLoptConfig
 from metarl.problems.config import LoopConfig, OuterConfig
 from metarl.problems.optimizer.architectures import ArchitectureConfig
 from metarl.problems.optimizer.config import (

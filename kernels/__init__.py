@@ -1,1 +1,1 @@
-"""Hot operations, each in a folder of its own; knows jax and nothing of metarl."""
+"""Performance-critical operations, one sub-package each; imports jax and nothing of metarl."""

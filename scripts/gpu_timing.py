@@ -24,9 +24,9 @@ from metarl.kernels.lopt_update import (
     lopt_update_many,
 )
 
-from metarl.optimizers.adafac_mlp_lopt import FEATURES as ADAFAC
-from metarl.optimizers.celo2 import FEATURES as CELO2
-from metarl.optimizers.velo_network import VELO_FEATURES as VELO
+from metarl.optimizers.celo.celo2 import FEATURES as CELO2
+from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES as ADAFAC
+from metarl.optimizers.velo.velo_network import VELO_FEATURES as VELO
 
 KERNELS = (
     "pallas_gpu",

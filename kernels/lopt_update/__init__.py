@@ -1,4 +1,4 @@
-"""The update of a tensor by a learned per-parameter network: moments, features, network, step."""
+"""Update of one tensor by a learned per-parameter network: moments, features, network, step."""
 
 from metarl.kernels.lopt_update import arg_specs, features, tiles
 from metarl.kernels.lopt_update.api import (
@@ -6,8 +6,8 @@ from metarl.kernels.lopt_update.api import (
     implementations,
     lopt_apply,
     lopt_update,
-    noted,
-    preferring,
+    override_implementation,
+    record_implementations,
 )
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.many import (
@@ -46,8 +46,8 @@ __all__ = [
     "lopt_apply_many",
     "lopt_update",
     "lopt_update_many",
-    "noted",
-    "preferring",
+    "override_implementation",
+    "record_implementations",
     "tiles",
     "update_moments",
 ]

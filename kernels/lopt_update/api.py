@@ -1,4 +1,4 @@
-"""Which implementation of the update runs."""
+"""Entry points of the update, and the choice of its implementation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,20 +22,19 @@ class Implementation(NamedTuple):
     """One way to compute the update.
 
     Attributes:
-      run: takes whether to move the parameter in its place, and the arguments of `lopt_update` but
-        for the last.
-      backend: that jax must have; None = any.
-      unasked: whether it is tried when none is named: it must be as exact as the reference, and
-        have been compared with it on the hardware that it is for.
+      run: function of `in_place` and the arguments of `lopt_update` without the last.
+      backend: required `jax.default_backend()`; None = any.
+      automatic: whether it is eligible when the caller names none. Eligible implementations are as
+        exact as the reference and have been compared with it on their target hardware.
     """
 
     run: Callable[..., tuple[Array, Moments]]
     backend: str | None = None
-    unasked: bool = True
+    automatic: bool = True
 
 
 def _plain(update: Any, in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
-    return reference.ends(*arguments, in_place=in_place, update=update)
+    return reference.step_or_parameter(*arguments, in_place=in_place, update=update)
 
 
 def _pallas_gpu(precision: Precision, in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
@@ -57,68 +56,68 @@ def _cpu_blocks(in_place: bool, *arguments: Any) -> tuple[Array, Moments]:
 
 
 def _on_gpu(precision: Precision) -> Implementation:
-    return Implementation(partial(_pallas_gpu, precision), "gpu", unasked=False)
+    return Implementation(partial(_pallas_gpu, precision), "gpu", automatic=False)
 
 
 _IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
     {
-        "pallas_gpu": _on_gpu(jax.lax.Precision.HIGHEST),  # no GPU has run it yet
+        "pallas_gpu": _on_gpu(jax.lax.Precision.HIGHEST),  # not yet run on a GPU
         "pallas_gpu_tf32x3": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3),
         "pallas_gpu_tf32": _on_gpu(jax.lax.DotAlgorithmPreset.TF32_TF32_F32),
         "pallas_gpu_bfloat16x3": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3),
         "pallas_gpu_bfloat16": _on_gpu(jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
-        "pallas_tpu": Implementation(_pallas_tpu, "tpu", unasked=False),  # nor has a TPU this
+        "pallas_tpu": Implementation(_pallas_tpu, "tpu", automatic=False),  # not yet run on a TPU
         "cpu_blocks": Implementation(_cpu_blocks, "cpu"),
         "reference": Implementation(partial(_plain, reference.lopt_update)),
-        "unfolded": Implementation(partial(_plain, unfolded.lopt_update), unasked=False),
+        "unfolded": Implementation(partial(_plain, unfolded.lopt_update), automatic=False),
     }
 )
-"""By name, the best first; the reference works everywhere.
+"""Implementations by name, in order of preference; the reference runs on every backend.
 
-The endings say how matrix products of networks more than 8 wide are done; no ending: in float32.
+A suffix names the precision of matrix products of networks wider than 8; no suffix = float32.
 """
 
 NAMES = tuple(_IMPLEMENTATIONS)
-"""Of all implementations, whether they can run here or not."""
+"""Names of all implementations, including those that cannot run on this machine."""
 
-_NOTED: ContextVar[set[str] | None] = ContextVar("_NOTED", default=None)
-_PREFERRED: ContextVar[str | None] = ContextVar("_PREFERRED", default=None)
+_RECORDED: ContextVar[set[str] | None] = ContextVar("_RECORDED", default=None)
+_OVERRIDE: ContextVar[str | None] = ContextVar("_OVERRIDE", default=None)
 
 
 @contextmanager
-def noted() -> Iterator[set[str]]:
-    """Fills a set with the names of the implementations that calls inside choose.
+def record_implementations() -> Iterator[set[str]]:
+    """Records the names of the implementations chosen by calls inside the context.
 
-    A call is made when a program is traced, so trace a function inside that jax has not seen.
+    The choice is made at trace time: functions that jax has already traced record nothing.
     """
     names: set[str] = set()
-    token = _NOTED.set(names)
+    token = _RECORDED.set(names)
     try:
         yield names
     finally:
-        _NOTED.reset(token)
+        _RECORDED.reset(token)
 
 
 @contextmanager
-def preferring(name: str) -> Iterator[None]:
-    """Lets calls inside that name no implementation take this one.
+def override_implementation(name: str) -> Iterator[None]:
+    """Makes `name` the default implementation of calls inside the context.
 
-    A call is made when a program is traced, so trace a function inside that jax has not seen.
+    The choice is made at trace time: functions that jax has already traced do not change.
 
     Raises:
-      ValueError: nothing is called so, or it cannot run on this machine.
+      ValueError: the name is unknown, or the implementation cannot run on this machine.
     """
-    token = _PREFERRED.set(_checked(name))
+    token = _OVERRIDE.set(_checked(name))
     try:
         yield
     finally:
-        _PREFERRED.reset(token)
+        _OVERRIDE.reset(token)
 
 
 def implementations() -> tuple[str, ...]:
-    """Lists those that can run on this machine and need not be asked for, in the order tried."""
+    """Lists the automatic implementations that can run on this machine, best first."""
     return tuple(
-        name for name, way in _IMPLEMENTATIONS.items() if way.unasked and _can_run(way.backend)
+        name for name, way in _IMPLEMENTATIONS.items() if way.automatic and _can_run(way.backend)
     )
 
 
@@ -133,29 +132,30 @@ def lopt_update(
     exponent: float,
     implementation: str | None = None,
 ) -> tuple[Array, Moments]:
-    """Moves the moments of one tensor and computes its step `scale o_0 exp(exponent o_1)`.
+    """Updates the moments of one tensor and returns its step `scale o_0 exp(exponent o_1)`.
 
-    `o` are the outputs of a network with rectified units that sees, for every element, the channels
-    of `features`, each divided by its root mean square over the tensor. Everything is float32.
+    `o` are the outputs of a ReLU network. Its inputs are, for every element, the channels of
+    `features`, each divided by its root mean square over the tensor. All arithmetic is float32.
 
     Args:
-      features: the channels.
-      layers: kernel `[in, out]` and bias `[out]` of each layer. What is the same for all elements
-        is in the bias of the first.
-      scale: of the step, a scalar.
-      parameter, gradient: `[*shape]`, any floating dtype, at least one element. A number of the
-        gradient that is not finite counts as zero, one beyond `GRADIENT_LIMIT` as that.
-      moments: from `init_moments`.
-      rates: of the moments.
-      exponent: how much the second output counts; 0 = it is not computed.
-      implementation: None = that of `preferring`, or the first that can; a named one runs or fails.
+      features: channels that are the inputs of the network.
+      layers: kernel `[in, out]` and bias `[out]` of each layer. Inputs that are equal for all
+        elements are folded into the bias of the first layer.
+      scale: factor of the step, a scalar.
+      parameter, gradient: arrays `[*shape]`, any floating dtype, at least one element. Non-finite
+        elements of the gradient count as zero; others are clipped to `GRADIENT_LIMIT`.
+      moments: accumulators before this update, from `init_moments`.
+      rates: rates of the accumulators.
+      exponent: factor of the second output; 0 = the second output is not computed.
+      implementation: name of an implementation, which is used or raises; None = the one set by
+        `override_implementation`, else the first automatic one that can run.
 
     Returns:
-      The step `[*shape]`, to be subtracted from the parameter, float32, and the new moments.
+      The step `[*shape]`, float32, to be subtracted from the parameter; and the new moments.
 
     Raises:
-      ValueError: nothing is called `implementation`, or it cannot run on this machine, or the first
-        layer has another number of rows than there are channels.
+      ValueError: `implementation` is unknown or cannot run on this machine, or the first layer's
+        number of rows differs from the number of channels.
     """
     given = (features, layers, scale, parameter, gradient, moments, rates, exponent)
     return _run(implementation, False, *given)
@@ -172,10 +172,10 @@ def lopt_apply(
     exponent: float,
     implementation: str | None = None,
 ) -> tuple[Array, Moments]:
-    """Moves the moments of one tensor, and the tensor by its step.
+    """Updates the moments and the parameter of one tensor.
 
-    See `lopt_update` for arguments and errors. Kernels write both in their places; that needs no
-    copy if the program they are part of is given these buffers (`jax.jit(..., donate_argnums)`).
+    Arguments and errors are those of `lopt_update`. Kernels alias inputs and outputs; this avoids
+    copies if the enclosing program donates these buffers (`jax.jit(..., donate_argnums)`).
 
     Returns:
       `parameter - step`, computed in float32, in the parameter's dtype; and the new moments.
@@ -197,22 +197,22 @@ def _run(
 
 
 def check_layers(features: FeatureSet, layers: Sequence[tuple[Array, Array]]) -> None:
-    """Raises ValueError if the first layer has another number of rows than there are channels."""
+    """Raises ValueError if the first layer's rows differ from the number of channels."""
     rows, channels = layers[0][0].shape[0], features.count
     if rows != channels:
         raise ValueError(f"The first layer has {rows} rows, there are {channels} channels.")
 
 
 def choose(implementation: str | None = None) -> str:
-    """Returns the name of the implementation that runs when this one is asked for; `noted` sees it.
+    """Returns the name of the implementation to run, and adds it to `record_implementations`.
 
     Raises:
-      ValueError: nothing is called so, or it cannot run on this machine.
+      ValueError: the name is unknown, or the implementation cannot run on this machine.
     """
     if implementation is None:
-        implementation = _PREFERRED.get()
+        implementation = _OVERRIDE.get()
     name = _checked(implementations()[0] if implementation is None else implementation)
-    names = _NOTED.get()
+    names = _RECORDED.get()
     if names is not None:
         names.add(name)
     return name

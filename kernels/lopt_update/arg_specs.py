@@ -1,17 +1,17 @@
-"""Shapes at which the update is tested, lowered and measured."""
+"""Argument shapes for tests, lowering and benchmarks of the update."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ArgSpec:
-    """One call.
+    """Argument shapes of one call.
 
     Attributes:
-      name: of the call.
-      shape: of the tensor.
-      batch: axes in front of it over which the call is vmapped, each member with its own weights.
-      dtype: of the parameter and its gradient.
+      name: description of the call.
+      shape: shape of the tensor.
+      batch: leading axes over which the call is vmapped; each batch member has its own weights.
+      dtype: dtype of parameter and gradient.
     """
 
     name: str
@@ -31,7 +31,7 @@ SMALL = (
     ArgSpec("tasks", (6, 4), batch=(3,)),
     ArgSpec("population of tasks", (6, 4), batch=(2, 3)),
 )
-"""Every kind of call, as small as it gets."""
+"""Smallest example of every kind of call."""
 
 TILED = (
     ArgSpec("rows of a prime number of columns", (70, 61)),
@@ -40,7 +40,7 @@ TILED = (
     ArgSpec("large kernel of a convolution", (3, 3, 24, 32)),
     ArgSpec("tasks of tiles", (64, 72), batch=(2,)),
 )
-"""Calls that the reference does in pieces."""
+"""Calls that the reference tiles."""
 
 VIT_BASE = (
     ArgSpec("patch embedding", (16, 16, 3, 768)),
@@ -51,7 +51,7 @@ VIT_BASE = (
     ArgSpec("head", (768, 1000)),
     ArgSpec("bias", (768,)),
 )
-"""Tensors of ViT-B/16, each once."""
+"""Distinct tensor shapes of ViT-B/16."""
 
 GPT2_MEDIUM = (
     ArgSpec("tokens", (50257, 1024)),
@@ -61,11 +61,11 @@ GPT2_MEDIUM = (
     ArgSpec("hidden out", (4096, 1024)),
     ArgSpec("bias", (1024,)),
 )
-"""Tensors of GPT-2 medium, each once."""
+"""Distinct tensor shapes of GPT-2 medium."""
 
 POPULATION = (
     ArgSpec("first layer of 512 small networks", (64, 32), batch=(512,)),
     ArgSpec("last layer of 512 small networks", (32, 10), batch=(512,)),
     ArgSpec("tasks under perturbed weights", (64, 32), batch=(32, 16)),
 )
-"""What meta-training does."""
+"""Batched calls of meta-training."""

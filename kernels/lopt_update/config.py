@@ -1,4 +1,4 @@
-"""Sizes of the tiles on which kernels work, and how exactly they multiply."""
+"""Block sizes and matrix-product precision of the kernels."""
 
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -12,26 +12,25 @@ Size: TypeAlias = tuple[int, int]
 Precision: TypeAlias = "jax.lax.Precision | jax.lax.DotAlgorithmPreset"
 
 LEAST_COLUMNS = 16
-"""A strip on a GPU has at least that many, because matrix units take no less."""
+"""Minimum columns of a strip on a GPU: the minimum operand size of matrix units."""
 
 
 class Blocks(Protocol):
-    """How a tensor is cut into blocks, each of which one program of the grid has to itself."""
+    """Partition of a tensor into blocks, one for each program of the grid."""
 
     def size(self, layout: Matrices) -> Size:
-        """Chooses a block's rows and columns, powers of two; it may stick out of the tensor."""
+        """Chooses a block's rows and columns, powers of two; it may exceed the tensor."""
         ...
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Blocks that a program works on at once, on a TPU.
+    """Blocks that a TPU program processes as a whole.
 
     Attributes:
-      elements: most elements of a tile, a power of two, at least 16.
-      columns: most columns of a tile, a power of two, at least 16.
-      least: rows and columns that a tile has at least, powers of two; it sticks out of a smaller
-        tensor.
+      elements: maximum elements of a tile, a power of two, at least 16.
+      columns: maximum columns of a tile, a power of two, at least 16.
+      least: minimum rows and columns of a tile, powers of two; a tile exceeds a smaller tensor.
     """
 
     elements: int
@@ -50,19 +49,21 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Strips:
-    """Blocks that a program goes along row by row, on a GPU.
+    """Blocks that a GPU program processes row by row.
 
-    What varies along columns only is loaded once for all rows, what varies along rows only is one
-    number, and nothing changes hands between threads.
+    Arrays that vary along columns only are loaded once for all rows, arrays that vary along rows
+    only are scalars, and threads exchange no data.
 
     Attributes:
-      columns: most columns of a strip, a power of two, at least 16.
-      rows: fewest and most rows of a strip, powers of two. Not one, because a call may be one of
-        thousands that are vmapped, and a program has work to do before and after its rows.
-      each: elements of a row that a thread takes, a power of two.
-      warps: that all programs together should have, so that all of a GPU works; a small tensor has
-        strips of fewer rows. 132 multiprocessors hold 2112 warps of 128 registers a thread.
-      waste: which share of a strip's columns may stick out, or strips are narrower.
+      columns: maximum columns of a strip, a power of two, at least 16.
+      rows: minimum and maximum rows of a strip, powers of two. The minimum exceeds one because a
+        call may be vmapped thousands of times, and each program has a prologue and an epilogue.
+      each: elements of a row per thread, a power of two.
+      warps: target number of warps of all programs together, to occupy the whole GPU; small
+        tensors get strips of fewer rows. 132 multiprocessors hold 2112 warps at 128 registers a
+        thread.
+      waste: maximum share of a strip's columns outside the tensor, beyond which strips are
+        narrower.
     """
 
     columns: int
@@ -86,7 +87,7 @@ class Strips:
         return max(min(tall, power_of_two(layout.rows)), least), wide
 
     def warps_of(self, columns: int) -> int:
-        """Warps that work on a strip of so many columns."""
+        """Returns the number of warps for a strip of `columns` columns."""
         return max(min(columns // (32 * self.each), 8), 1)
 
     def _columns(self, columns: int) -> int:
@@ -98,14 +99,14 @@ class Strips:
 
 @dataclass(frozen=True)
 class KernelConfig:
-    """How a kernel runs.
+    """Settings of a kernel.
 
     Attributes:
-      unrolled: blocks of networks spelt out unit by unit, and of the statistics.
-      products: blocks of networks as matrix products.
-      precision: of the matrix products: full float32, three or one passes of TF32 or of bfloat16.
-      in_place: whether what is made is the parameter moved by its step, written in its place.
-      interpret: whether to run the kernel step by step in jax, on any machine; for tests.
+      unrolled: blocks of unrolled networks and of the statistics.
+      products: blocks of networks computed as matrix products.
+      precision: precision of matrix products: float32, or three or one passes of TF32 or bfloat16.
+      in_place: whether the output is the updated parameter, aliased to the input, not the step.
+      interpret: whether to use Pallas's interpreter, on any machine; for tests.
     """
 
     unrolled: Blocks = field(default_factory=lambda: Strips(512))
@@ -116,7 +117,7 @@ class KernelConfig:
 
 
 MOST_PROGRAMS = 65535
-"""Along the second and third axis of a grid on a GPU."""
+"""Maximum programs along the second and third axis of a CUDA grid."""
 
 
 def _check_powers_of_two(least: int, **sizes: int) -> None:
@@ -126,5 +127,5 @@ def _check_powers_of_two(least: int, **sizes: int) -> None:
 
 
 def power_of_two(size: int) -> int:
-    """Returns the least power of two that is not below `size`, which is at least 1."""
+    """Returns the smallest power of two not below `size`, which is at least 1."""
     return 1 << (size - 1).bit_length()

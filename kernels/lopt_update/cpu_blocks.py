@@ -1,9 +1,8 @@
-"""The update on CPU: the reference's arithmetic, block by block.
+"""CPU implementation: the reference's arithmetic, block by block.
 
-XLA on CPU writes down parts of an expression, and begins all tensors of a program at once. In
-blocks these parts are small, and are read again from the cache. Vectors and small tensors go to the
-reference, as do tensors of which only some axes are averaged over by normalisers. Gradients are the
-reference's.
+XLA on CPU materializes parts of an expression and starts all tensors of a program concurrently. In
+blocks these intermediates stay in the cache. The reference computes vectors, small tensors, and
+tensors whose normalizers average over some axes only. Derivatives are the reference's.
 """
 
 from collections.abc import Sequence
@@ -14,10 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from metarl.kernels.lopt_update import cpu_loops, reference
-from metarl.kernels.lopt_update.features import FeatureSet, ingredients
+from metarl.kernels.lopt_update.features import FeatureSet, feature_inputs
 from metarl.kernels.lopt_update.moments import Moments, Rates, move_factored
-from metarl.kernels.lopt_update.network import Layer, is_spelt_out
-from metarl.kernels.lopt_update.tiles import in_turn
+from metarl.kernels.lopt_update.network import Layer, is_unrolled
+from metarl.kernels.lopt_update.tiles import sequential_vmap
 
 Array = jax.Array
 
@@ -25,16 +24,16 @@ Array = jax.Array
 def lopt_update(features: FeatureSet, *arguments: Any, in_place: bool) -> tuple[Array, Moments]:
     """See `metarl.kernels.lopt_update.api.lopt_update`; `in_place`, see `lopt_apply` there."""
     layers, scale, parameter, *others, exponent = arguments
-    if not cut(features, parameter.shape):
-        return reference.ends(features, *arguments, in_place=in_place)
+    if not is_blocked(features, parameter.shape):
+        return reference.step_or_parameter(features, *arguments, in_place=in_place)
     run = partial(_update, features, exponent, in_place)
     update = reference.with_derivative(features, exponent, in_place, run)
     return update(layers, jnp.float32(scale), parameter, *others)
 
 
-def cut(features: FeatureSet, shape: Sequence[int]) -> bool:
-    """Says whether such a tensor is updated in blocks."""
-    axes = features.normaliser_axes
+def is_blocked(features: FeatureSet, shape: Sequence[int]) -> bool:
+    """Returns whether a tensor of this shape is updated block by block."""
+    axes = features.normalizer_axes
     rank = len(shape)
     return rank > 1 and prod(shape) > cpu_loops.SIZES.whole and (axes is None or axes >= rank)
 
@@ -45,7 +44,7 @@ def _update(
     run = partial(_in_blocks, features, exponent, in_place)
     if in_place:
         return _members_in_place(run)(*arguments)
-    return in_turn(run, arguments[2].size)(*arguments)
+    return sequential_vmap(run, arguments[2].size)(*arguments)
 
 
 def _in_blocks(
@@ -62,17 +61,17 @@ def _in_blocks(
     if moments.row is not None:
         means = cpu_loops.square_means(features, gradient)
         moments = move_factored(moments, *means, rates)
-    # momenta and mean squares are old here; of what is made of them, only shapes are used
+    # Momenta and mean squares are not updated yet: only the shapes of their channels are used.
     p, g = parameter.astype(jnp.float32), gradient.astype(jnp.float32)
-    seen = ingredients(features, p, g, moments)
-    source = cpu_loops.Source(parameter, gradient, moments.momenta, moments.rms, seen.factors)
+    inputs = feature_inputs(features, p, g, moments)
+    source = cpu_loops.Source(parameter, gradient, moments.momenta, moments.rms, inputs.factors)
 
     def means_of(squares: Any, *_: Any) -> Array:
         return cpu_loops.channel_means(features, rates, source, squares)
 
-    network = reference.fold(features, layers, exponent, seen, means_of)
+    network = reference.fold(features, layers, exponent, inputs, means_of)
     given = (features, rates, source, network, scale)
-    if is_spelt_out(network[1]) and not in_place:
+    if is_unrolled(network[1]) and not in_place:
         made = cpu_loops.all_at_once(*given)
     else:
         made = cpu_loops.block_by_block(*given, in_place)
@@ -80,11 +79,11 @@ def _in_blocks(
 
 
 def _members_in_place(function: Any) -> Any:
-    """Makes a function that, vmapped, takes members in turn and writes each into its place.
+    """Makes a function that under `vmap` loops over batch members and updates each in place.
 
     Args:
-      function: of `layers, scale, parameter, gradient, moments, rates`, to new parameter and
-        moments.
+      function: function of `layers, scale, parameter, gradient, moments, rates` that returns new
+        parameter and moments.
     """
     one = jax.custom_batching.custom_vmap(function)
 

@@ -1,6 +1,6 @@
-"""Loops over the blocks of one tensor: what is made on the way is a block's, and stays in cache.
+"""Loops over the blocks of one tensor, whose intermediates stay in the cache.
 
-A block's moments and channels are made twice: once to be squared, once for the network.
+A block's moments and channels are computed twice: for their mean squares, and for the network.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.cuts import Cuts, cuts
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded
+from metarl.kernels.lopt_update.block_specs import BlockSpecs, block_specs
+from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet, bounded
 from metarl.kernels.lopt_update.moments import (
     Factors,
     Moments,
@@ -19,24 +19,24 @@ from metarl.kernels.lopt_update.moments import (
     factored_axes,
     update_moments,
 )
-from metarl.kernels.lopt_update.network import Design, Weights, is_spelt_out, of_tiles
-from metarl.kernels.lopt_update.reference import moved
+from metarl.kernels.lopt_update.network import Design, Weights, is_unrolled, tile_function
+from metarl.kernels.lopt_update.reference import apply_step
 
 Array = jax.Array
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How tensors are cut.
+    """Block sizes in elements.
 
     Attributes:
-      whole: tensors of up to this many elements are not.
-      summed: most elements of a block whose squares are summed.
-      unrolled: most of one to which a network is applied that is spelt out.
-      products: most of one for matrix products. 32 units of 1024 elements take 128 kB, which the
-        cache holds; what a row adds to them is added faster if there is only one.
-      least: how many blocks there are at least. XLA begins all tensors at once, so a block of each
-        exists: sums of 16 channels in 32 blocks are 2 bytes a parameter.
+      whole: maximum size of a tensor that is not split.
+      summed: maximum size of a block for sums of squares.
+      unrolled: maximum size of a block for an unrolled network.
+      products: maximum size of a block for matrix products. 32 units of 1024 elements take 128 kB,
+        which fits the cache; adding row terms is faster if the block has one row.
+      least: minimum number of blocks. XLA starts all tensors concurrently, so one block of each is
+        in memory: sums of 16 channels in 32 blocks are 2 bytes a parameter.
     """
 
     whole: int = 4096
@@ -50,12 +50,12 @@ SIZES = Sizes()
 
 
 class Source(NamedTuple):
-    """What a tensor's moments and channels are made of, or those of a block.
+    """Inputs of the update of a tensor or a block.
 
     Attributes:
-      parameter, gradient: `[*shape]`, as they were given.
-      momenta, rms: before they are moved.
-      factors: of averages over rows and columns that have been.
+      parameter, gradient: arrays `[*shape]` in their original dtypes.
+      momenta, rms: accumulators before this update.
+      factors: factors of the row and column averages after this update.
     """
 
     parameter: Array
@@ -66,11 +66,11 @@ class Source(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What is made of a tensor.
+    """Outputs of the update of a tensor.
 
     Attributes:
-      parameter: moved; or, not in place, its step.
-      momenta, rms: moved.
+      parameter: updated parameter if in place, else the step.
+      momenta, rms: accumulators after this update.
     """
 
     parameter: Array
@@ -87,11 +87,11 @@ def square_means(features: FeatureSet, gradient: Array) -> tuple[Array, Array]:
 
     def add(index: Array, sums: list[Array]) -> list[Array]:
         starts = blocks.starts(index)
-        g = bounded(features, blocks.cut(gradient, starts))
-        square = _chosen(blocks.fresh(index), g * g, 0.0)
+        g = bounded(features, blocks.read(gradient, starts))
+        square = _select(blocks.first_visit_mask(index), g * g, 0.0)
         parts = [jnp.sum(square, axis, keepdims=True) for axis in (d0, d1)]
         pairs = zip(sums, parts, strict=True)
-        return [blocks.put(x, blocks.cut(x, starts) + part, starts) for x, part in pairs]
+        return [blocks.write(x, blocks.read(x, starts) + part, starts) for x, part in pairs]
 
     start = [jnp.zeros((*shape[:d], 1, *shape[d + 1 :]), jnp.float32) for d in (d0, d1)]
     over_d0, over_d1 = jax.lax.fori_loop(0, blocks.number, add, start)
@@ -102,18 +102,18 @@ def channel_means(
     features: FeatureSet,
     rates: Rates,
     source: Source,
-    squares: Callable[[Ingredients], list[Array]],
+    squares: Callable[[FeatureInputs], list[Array]],
 ) -> Array:
     """Averages squares of channels over a tensor, `[C, 1, ...]`.
 
-    Blocks are added up element by element, so that every sum has few terms.
+    Blocks are summed elementwise first, so that every sum has few terms.
     """
     shape = source.gradient.shape
     blocks = _blocks(shape, SIZES.summed)
 
     def made(index: Array) -> list[Array]:
-        own = _seen(features, rates, _cut(blocks, source, blocks.starts(index)))
-        return [_chosen(blocks.fresh(index), part, 0.0) for part in squares(own)]
+        own = _block_inputs(features, rates, _read_block(blocks, source, blocks.starts(index)))
+        return [_select(blocks.first_visit_mask(index), part, 0.0) for part in squares(own)]
 
     def add(index: Array, sums: list[Array]) -> list[Array]:
         return [x + part for x, part in zip(sums, made(index), strict=True)]
@@ -131,13 +131,13 @@ def all_at_once(
     network: tuple[Design, Weights],
     scale: Array,
 ) -> Written:
-    """Makes steps and moves moments without blocks.
+    """Computes steps and new moments without blocks.
 
-    A network that is spelt out is one loop of XLA's own, which it shares out to several cores.
+    XLA compiles an unrolled network to one loop and distributes it over several cores.
     """
     weights = network[1]
-    own = _seen(features, rates, source)
-    step = of_tiles(*network)((own, weights.scales, weights.rest)) * scale
+    own = _block_inputs(features, rates, source)
+    step = tile_function(*network)((own, weights.scales, weights.rest)) * scale
     return Written(step, own.momenta, own.rms)
 
 
@@ -149,35 +149,41 @@ def block_by_block(
     scale: Array,
     in_place: bool,
 ) -> Written:
-    """Makes steps, or the moved parameter in its place, and moves momenta and mean squares.
+    """Computes steps, or the updated parameter in place, and new momenta and mean squares.
 
-    In place each overwrites what it was made of. XLA copies nothing as long as it is plain that all
-    reading of a block comes before the writing: so the moments are made anew to be written, from
-    where an index says that is known after the parameter.
+    In place, outputs overwrite inputs. XLA makes no copy if all reads of a block provably precede
+    its writes; so the moments are recomputed at an index that depends on the written parameter.
     """
     weights = network[1]
-    wide = not is_spelt_out(weights)
+    wide = not is_unrolled(weights)
     blocks = _blocks(source.gradient.shape, SIZES.products if wide else SIZES.unrolled, wide)
-    apply = of_tiles(*network)
+    apply = tile_function(*network)
 
-    def own_and_old(held: Written, starts: list[Array]) -> tuple[Ingredients, Source]:
-        part = _cut(blocks, source._replace(**held._asdict()) if in_place else source, starts)
-        return _seen(features, rates, part), part
+    def own_and_old(held: Written, starts: list[Array]) -> tuple[FeatureInputs, Source]:
+        part = _read_block(
+            blocks, source._replace(**held._asdict()) if in_place else source, starts
+        )
+        return _block_inputs(features, rates, part), part
 
     def write(index: Array, held: Written) -> Written:
-        starts, fresh = blocks.starts(index), blocks.fresh(index) if in_place else None
+        starts, first_visit = (
+            blocks.starts(index),
+            blocks.first_visit_mask(index) if in_place else None,
+        )
         own, old = own_and_old(held, starts)
-        end = apply((own, *_cut(blocks, (weights.scales, weights.rest), starts))) * scale
+        end = apply((own, *_read_block(blocks, (weights.scales, weights.rest), starts))) * scale
         if in_place:
-            end = _chosen(fresh, moved(old.parameter, end), old.parameter)
-        end = blocks.put(held.parameter, end, starts)
+            end = _select(first_visit, apply_step(old.parameter, end), old.parameter)
+        end = blocks.write(held.parameter, end, starts)
         if in_place:
             starts = _after(end, starts)
             own, old = own_and_old(held, starts)
-        momenta = blocks.put(held.momenta, _chosen(fresh, own.momenta, old.momenta), starts)
+        momenta = blocks.write(held.momenta, _select(first_visit, own.momenta, old.momenta), starts)
         if held.rms is None or own.rms is None or old.rms is None:
             return Written(end, momenta, None)
-        return Written(end, momenta, blocks.put(held.rms, _chosen(fresh, own.rms, old.rms), starts))
+        return Written(
+            end, momenta, blocks.write(held.rms, _select(first_visit, own.rms, old.rms), starts)
+        )
 
     start = Written(source.parameter, source.momenta, source.rms)
     if not in_place:
@@ -185,30 +191,30 @@ def block_by_block(
     return jax.lax.fori_loop(0, blocks.number, write, start)
 
 
-def _blocks(shape: tuple[int, ...], most: int, any_number: bool = False) -> Cuts:
-    return cuts(shape, most if any_number else max(min(most, prod(shape) // SIZES.least), 1))
+def _blocks(shape: tuple[int, ...], most: int, any_number: bool = False) -> BlockSpecs:
+    return block_specs(shape, most if any_number else max(min(most, prod(shape) // SIZES.least), 1))
 
 
-def _cut(blocks: Cuts, tree: Any, starts: list[Array]) -> Any:
-    return jax.tree.map(lambda x: blocks.cut(x, starts), tree)
+def _read_block(blocks: BlockSpecs, tree: Any, starts: list[Array]) -> Any:
+    return jax.tree.map(lambda x: blocks.read(x, starts), tree)
 
 
-def _seen(features: FeatureSet, rates: Rates, part: Source) -> Ingredients:
-    """Moves the moments of a block, and gathers what its channels are made of."""
+def _block_inputs(features: FeatureSet, rates: Rates, part: Source) -> FeatureInputs:
+    """Updates the moments of a block and returns the inputs of its channels."""
     g = bounded(features, part.gradient)
     new = update_moments(Moments(part.momenta, part.rms, None, None), g, rates)
     row_scale = None if part.factors is None else part.factors.row_scale
     p = part.parameter.astype(jnp.float32)
-    return Ingredients(g, p, new.momenta, new.rms, part.factors, row_scale)
+    return FeatureInputs(g, p, new.momenta, new.rms, part.factors, row_scale)
 
 
-def _chosen(fresh: Array | None, new: Array, old: Array | float) -> Array:
-    """The new values of elements that no block before had."""
-    return new if fresh is None else jnp.where(fresh, new, old)
+def _select(first_visit: Array | None, new: Array, old: Array | float) -> Array:
+    """Returns `new` where no earlier block covers the element, else `old`."""
+    return new if first_visit is None else jnp.where(first_visit, new, old)
 
 
 def _after(written: Array, starts: list[Array]) -> list[Array]:
-    """The same places, known only when `written` is; a zero that XLA does not see through."""
+    """Returns `starts` with a data dependency on `written`: adds a zero that XLA cannot fold."""
     first = jax.lax.dynamic_slice(written, starts, (1,) * written.ndim).reshape(())
     zero = jnp.clip(first.astype(jnp.int32), 0, 0)
     return [start + zero for start in starts]

@@ -1,8 +1,8 @@
-"""What a learned optimizer sees of a parameter: channels, named functions put together as data.
+"""Input features (channels) of per-parameter networks, as a tuple of named functions.
 
-A channel is an array that broadcasts against the tensor: of its shape if it differs from element to
-element, with axes of size 1 if it varies only along rows or columns. Channels of one kind are one
-array `[K, ...]`.
+A channel is an array that broadcasts against the tensor: it has the tensor's shape if it varies
+over elements, and axes of size 1 if it varies only along rows or columns. Channels of one kind are
+one array `[K, ...]`.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from metarl.kernels.lopt_update.moments import Factors, Moments, factors, finite
 Array = jax.Array
 
 
-class Ingredients(NamedTuple):
-    """What channels are made of; arrays of averages have those first.
+class FeatureInputs(NamedTuple):
+    """Inputs of the channel functions; the axis of averages is first.
 
     Attributes:
-      gradient, parameter: `[*shape]`, float32.
-      momenta: `[M, *shape]`.
-      rms: `[V, *shape]`, or None.
-      factors: of the factored averages, or None.
-      momentum_row_scale: `factors.row_scale` for momenta; it differs at rank 0 and 1 only.
+      gradient, parameter: arrays `[*shape]`, float32.
+      momenta: running means of the gradient, `[M, *shape]`.
+      rms: running mean squares `[V, *shape]`, or None.
+      factors: factors of the factored mean squares, or None.
+      momentum_row_scale: row scale for momenta; differs from `factors.row_scale` at rank 0 and 1.
     """
 
     gradient: Array
@@ -36,28 +36,27 @@ class Ingredients(NamedTuple):
     momentum_row_scale: Array | None
 
 
-Channels: TypeAlias = "Callable[[Ingredients, FeatureSet], Array]"
-"""Makes the channels of one kind, `[K, ...]`."""
+Channels: TypeAlias = "Callable[[FeatureInputs, FeatureSet], Array]"
+"""Function that computes the channels of one kind, `[K, ...]`."""
 
 
 @dataclass(frozen=True)
 class FeatureSet:
     """The channels of a learned optimizer, in the order of its first layer's rows.
 
-    Every channel is divided by its root mean square over the tensor. What is the same for all
-    elements, such as time, belongs into the first layer's bias and not here.
+    Every channel is divided by its root mean square over the tensor. Inputs that are equal for all
+    elements, such as time features, are folded into the first layer's bias instead.
 
     Attributes:
-      channels: functions that make them.
-      momenta, rms, factored: M, V and F, how many averages of each kind there are; F is M or 0.
-      gradient_limit: gradients are clipped elementwise to plus and minus this before anything
-        else; None = they are not.
-      channel_limit: to which the channel of the clipped gradient is clipped.
-      rms_eps: added to a mean square before the root.
-      factored_eps: the same for averages over rows and columns.
-      vector_momentum_eps: the same at rank 0 and 1, where momenta are scaled by them.
-      normaliser_eps: added to the mean square of a channel.
-      normaliser_axes: how many axes, from the last, that mean goes over; None = all.
+      channels: channel functions, one for each kind.
+      momenta, rms, factored: numbers M, V and F of averages of each kind; F is M or 0.
+      gradient_limit: bound of elementwise gradient clipping before all else; None = no clipping.
+      channel_limit: bound of the channel `clipped_gradient`.
+      rms_eps: constant added to a mean square before the root.
+      factored_eps: the same constant for averages over rows and columns.
+      vector_momentum_eps: the same constant for scaling momenta at rank 0 and 1.
+      normalizer_eps: constant added to the mean square of a channel.
+      normalizer_axes: number of last axes of that mean; None = all axes.
     """
 
     channels: tuple[Channels, ...]
@@ -69,12 +68,12 @@ class FeatureSet:
     rms_eps: float = 1e-6
     factored_eps: float = 1e-8
     vector_momentum_eps: float = 1e-6
-    normaliser_eps: float = 1e-5
-    normaliser_axes: int | None = None
+    normalizer_eps: float = 1e-5
+    normalizer_axes: int | None = None
 
-    def make(self, ingredients: Ingredients) -> list[Array]:
-        """Makes all channels, in order: arrays `[K, ...]`, one a kind."""
-        return [channels(ingredients, self) for channels in self.channels]
+    def make(self, inputs: FeatureInputs) -> list[Array]:
+        """Computes all channels in order: one array `[K, ...]` for each kind."""
+        return [channels(inputs, self) for channels in self.channels]
 
     @property
     def count(self) -> int:
@@ -87,105 +86,105 @@ def _count(features: FeatureSet) -> int:
     def made() -> list[Array]:
         moments = init_moments((1,), features.momenta, features.rms, features.factored)
         one = jnp.zeros(1, jnp.float32)
-        return features.make(ingredients(features, one, one, moments))
+        return features.make(feature_inputs(features, one, one, moments))
 
     return sum(kind.shape[0] for kind in jax.eval_shape(made))
 
 
 def bounded(features: FeatureSet, gradient: Array) -> Array:
-    """Makes a gradient finite, and clips it to the features' limit; float32."""
+    """Replaces non-finite elements, clips to `gradient_limit`, casts to float32."""
     g = finite(gradient)
     if features.gradient_limit is None:
         return g
     return jnp.clip(g, -features.gradient_limit, features.gradient_limit)
 
 
-def ingredients(features: FeatureSet, p: Array, g: Array, moments: Moments) -> Ingredients:
-    """Gathers what channels are made of, from updated moments; `p` and `g` are float32."""
+def feature_inputs(features: FeatureSet, p: Array, g: Array, moments: Moments) -> FeatureInputs:
+    """Collects the inputs of channels from updated moments; `p` and `g` are float32."""
     f = factors(moments, p.shape)
     momentum_row_scale = None if f is None else f.row_scale
     if p.ndim < 2 and moments.row is not None:
         momentum_row_scale = jax.lax.rsqrt(moments.row + features.vector_momentum_eps)
-    return Ingredients(g, p, moments.momenta, moments.rms, f, momentum_row_scale)
+    return FeatureInputs(g, p, moments.momenta, moments.rms, f, momentum_row_scale)
 
 
-def gradient(x: Ingredients, features: FeatureSet) -> Array:
-    """g."""
+def gradient(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Gradient g."""
     return x.gradient[None]
 
 
-def clipped_gradient(x: Ingredients, features: FeatureSet) -> Array:
-    """g, clipped to `channel_limit`."""
+def clipped_gradient(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Gradient g, clipped to `channel_limit`."""
     return jnp.clip(x.gradient, -features.channel_limit, features.channel_limit)[None]
 
 
-def parameter(x: Ingredients, features: FeatureSet) -> Array:
-    """p."""
+def parameter(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Parameter p."""
     return x.parameter[None]
 
 
-def momenta(x: Ingredients, features: FeatureSet) -> Array:
-    """m, one a rate."""
+def momenta(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Momenta m, one for each rate."""
     return x.momenta
 
 
-def rms(x: Ingredients, features: FeatureSet) -> Array:
-    """Mean square v (not its root), one a rate."""
+def rms(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Mean squares v (not their roots), one for each rate."""
     return _rms(x)
 
 
-def scaled_momenta(x: Ingredients, features: FeatureSet) -> Array:
-    """`m rsqrt(v + eps)`, with the first v."""
+def scaled_momenta(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Scaled momenta `m rsqrt(v + eps)`, with the first v."""
     return x.momenta * inverse_rms(x, features)[:1]
 
 
-def inverse_rms(x: Ingredients, features: FeatureSet) -> Array:
-    """`rsqrt(v + eps)`, one a rate."""
+def inverse_rms(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Inverse root mean squares `rsqrt(v + eps)`, one for each rate."""
     return jax.lax.rsqrt(_rms(x) + features.rms_eps)
 
 
-def scaled_gradient(x: Ingredients, features: FeatureSet) -> Array:
-    """`g rsqrt(v + eps)`, one a rate of v."""
+def scaled_gradient(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Scaled gradient `g rsqrt(v + eps)`, one for each rate of v."""
     return x.gradient[None] * inverse_rms(x, features)
 
 
-def factored_gradient(x: Ingredients, features: FeatureSet) -> Array:
-    """g divided by the root of its factored mean square, one a rate."""
+def factored_gradient(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Gradient divided by the root of its factored mean square, one for each rate."""
     f = _factors(x)
     return x.gradient[None] * f.row_scale * f.col_scale
 
 
-def rows(x: Ingredients, features: FeatureSet) -> Array:
-    """Mean square of a row, one a rate."""
+def rows(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Mean squares of rows, one for each rate."""
     return _factors(x).row
 
 
-def columns(x: Ingredients, features: FeatureSet) -> Array:
-    """Mean square of a column, one a rate."""
+def columns(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Mean squares of columns, one for each rate."""
     return _factors(x).col
 
 
-def inverse_rows(x: Ingredients, features: FeatureSet) -> Array:
-    """`rsqrt(row + eps)`, one a rate."""
+def inverse_rows(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Inverse roots `rsqrt(row + eps)`, one for each rate."""
     return jax.lax.rsqrt(_factors(x).row + features.factored_eps)
 
 
-def inverse_columns(x: Ingredients, features: FeatureSet) -> Array:
-    """`rsqrt(column + eps)`, one a rate."""
+def inverse_columns(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Inverse roots `rsqrt(column + eps)`, one for each rate."""
     return jax.lax.rsqrt(_factors(x).col + features.factored_eps)
 
 
-def factored_momenta(x: Ingredients, features: FeatureSet) -> Array:
-    """m divided by the root of the gradient's factored mean square, one a rate."""
+def factored_momenta(x: FeatureInputs, features: FeatureSet) -> Array:
+    """Momenta divided by the root of the gradient's factored mean square, one for each rate."""
     assert x.momentum_row_scale is not None
     return x.momenta * x.momentum_row_scale * _factors(x).col_scale
 
 
-def _rms(x: Ingredients) -> Array:
+def _rms(x: FeatureInputs) -> Array:
     assert x.rms is not None, "the feature set keeps no mean squares"
     return x.rms
 
 
-def _factors(x: Ingredients) -> Factors:
+def _factors(x: FeatureInputs) -> Factors:
     assert x.factors is not None, "the feature set keeps no factored mean squares"
     return x.factors

@@ -1,4 +1,4 @@
-"""The update of many tensors, of which small ones share calls."""
+"""Update of many tensors; small tensors are batched into shared calls."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from metarl.kernels.lopt_update.api import check_layers, choose, lopt_apply, lop
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.moments import Moments, Rates
 from metarl.kernels.lopt_update.network import Layer
-from metarl.kernels.lopt_update.reference import moved
-from metarl.kernels.lopt_update.vectors import apart, lopt_update_vectors
+from metarl.kernels.lopt_update.reference import apply_step
+from metarl.kernels.lopt_update.vectors import barrier, lopt_update_vectors
 
 Array = jax.Array
 
 
 class Call(NamedTuple):
-    """What the update of one tensor is told; see `metarl.kernels.lopt_update.api.lopt_update`.
+    """Arguments of the update of one tensor; see `metarl.kernels.lopt_update.api.lopt_update`.
 
     Attributes:
-      layers: kernel and bias of each layer; the very same arrays in every call if they are shared.
-      scale: of the step.
-      parameter, gradient: `[*shape]`.
-      moments: of the tensor.
+      layers: kernel and bias of each layer; identical array objects in all calls that share them.
+      scale: factor of the step.
+      parameter, gradient: arrays `[*shape]`.
+      moments: accumulators of the tensor.
     """
 
     layers: Sequence[tuple[Array, Array]]
@@ -36,13 +36,15 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which tensors share a call; larger ones have one to themselves, since sharing copies them.
+    """Thresholds for batching tensors into one call; larger tensors get a call of their own.
+
+    Batching copies the tensors, so it pays off for small ones only.
 
     Attributes:
-      vector: most elements of a tensor of rank 0 or 1 that is joined with others; 0 = none is.
-      stacked: most elements of a tensor of higher rank that is stacked with others of its shape; 0
-        = none is.
-      row: most elements of the rows in which vectors are laid out.
+      vector: maximum elements of a tensor of rank 0 or 1 that is packed with others; 0 = none.
+      stacked: maximum elements of a tensor of higher rank that is stacked with others of its
+        shape; 0 = none.
+      row: maximum elements of the rows into which vectors are packed.
     """
 
     vector: int = 1 << 16
@@ -56,7 +58,7 @@ class Grouping:
 
 
 ONE_BY_ONE = Grouping(vector=0, stacked=0)
-"""Every tensor has a call of its own."""
+"""Grouping in which every tensor has a call of its own."""
 
 
 def lopt_update_many(
@@ -67,16 +69,15 @@ def lopt_update_many(
     implementation: str | None = None,
     grouping: Grouping | None = None,
 ) -> list[tuple[Array, Moments]]:
-    """Updates tensors as `lopt_update` does one by one, to rounding.
+    """Updates many tensors; equals separate calls of `lopt_update` up to rounding.
 
-    Tensors of rank 0 and 1 are joined into rows whatever their lengths, on every device by the
-    reference's arithmetic, since kernels take matrices only. Tensors of equal shape and dtypes are
-    stacked and vmapped over.
+    Tensors of rank 0 and 1 are packed into rows; the reference updates them on every device, since
+    kernels take matrices only. Tensors of equal shape and dtypes are stacked and vmapped.
 
     Args:
-      features, rates, exponent, implementation: see `lopt_update`.
-      calls: one a tensor.
-      grouping: who shares; None = the default sizes.
+      features, rates, exponent, implementation: arguments of `lopt_update`.
+      calls: arguments of each tensor.
+      grouping: thresholds for batching; None = the defaults.
 
     Returns:
       Step and new moments of each tensor.
@@ -95,13 +96,13 @@ def lopt_apply_many(
     implementation: str | None = None,
     grouping: Grouping | None = None,
 ) -> list[tuple[Array, Moments]]:
-    """Moves tensors by their steps, as `lopt_apply` does one by one.
+    """Updates many parameters; equals separate calls of `lopt_apply` up to rounding.
 
-    See `lopt_update_many` for who shares a call, for arguments and errors.
+    Batching, arguments and errors are those of `lopt_update_many`.
 
     Returns:
-      Of each tensor `parameter - step`, computed in float32, in the parameter's dtype; and its new
-      moments.
+      For each tensor `parameter - step`, computed in float32, in the parameter's dtype; and its
+      new moments.
     """
     return _made(True, features, calls, rates, exponent, implementation, grouping)
 
@@ -117,7 +118,7 @@ def _made(
 ) -> list[tuple[Array, Moments]]:
     grouping = Grouping() if grouping is None else grouping
     single = lopt_apply if in_place else lopt_update
-    choose(implementation)  # refused even if no tensor asks for it
+    choose(implementation)  # raises even if there are no calls
     for call in calls:
         check_layers(features, call.layers)
 
@@ -132,7 +133,9 @@ def _made(
         made = lopt_update_vectors(features, *arguments)
         if not in_place:
             return made
-        return [(moved(call.parameter, s), m) for call, (s, m) in zip(group, made, strict=True)]
+        return [
+            (apply_step(call.parameter, s), m) for call, (s, m) in zip(group, made, strict=True)
+        ]
 
     groups: dict[Hashable, list[int]] = {}
     for i, call in enumerate(calls):
@@ -152,7 +155,7 @@ def _made(
 
 
 def _key(call: Call, grouping: Grouping, place: int) -> Hashable:
-    """Calls with equal keys are made together."""
+    """Returns the group of a call; calls of one group are batched."""
     p, widths = call.parameter, tuple(jnp.shape(bias) for _, bias in call.layers)
     if p.ndim < 2:
         return ("vector", widths) if prod(p.shape) <= grouping.vector else place
@@ -171,12 +174,12 @@ def _stacked(
     def member(layers: list[Layer], call: Call) -> tuple[Array, Moments]:
         return one(call._replace(layers=layers))
 
-    made = apart(jax.vmap(member, (None if shared else 0, 0))(layers, apart(stacked)))
+    made = barrier(jax.vmap(member, (None if shared else 0, 0))(layers, barrier(stacked)))
     return [jax.tree.map(lambda x, i=i: x[i], made) for i in range(len(group))]
 
 
 def _layers(group: Sequence[Call]) -> tuple[list[Layer], bool]:
-    """The layers that all calls share, or those of each stacked; and whether they share them."""
+    """Returns shared layers and True, or the layers of all calls stacked and False."""
     first = [Layer(*layer) for layer in group[0].layers]
     others = [[Layer(*layer) for layer in call.layers] for call in group[1:]]
     leaves = jax.tree.leaves(first)

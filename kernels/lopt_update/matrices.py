@@ -1,4 +1,4 @@
-"""A tensor seen as a batch of matrices, whose axes are those that are averaged over."""
+"""Layout of a tensor as a batch of matrices over its two factored axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Matrices:
     """Layout `[B, rows, columns]` of a tensor.
 
     Attributes:
-      shape: of the tensor.
-      order: its axes, those that make B first.
+      shape: shape of the tensor.
+      order: permutation of its axes, batch axes first.
     """
 
     shape: tuple[int, ...]
@@ -25,7 +25,7 @@ class Matrices:
 
     @property
     def batch(self) -> int:
-        """B."""
+        """Number of matrices B."""
         return prod(self.shape[axis] for axis in self.order[:-2])
 
     @property
@@ -40,23 +40,23 @@ class Matrices:
 
     @property
     def in_order(self) -> bool:
-        """Whether nothing must be moved in memory."""
+        """Whether the layout needs no transposition."""
         return self.order == tuple(range(len(self.shape)))
 
-    def lay(self, x: Array) -> Array:
-        """Lays `[K, *shape]` out as `[K, B, rows, columns]`; axes of size 1 stay so."""
+    def pack(self, x: Array) -> Array:
+        """Reshapes `[K, *shape]` to `[K, B, rows, columns]`; axes of size 1 stay 1."""
         x = jnp.transpose(x, (0, *(1 + axis for axis in self.order)))
         return x.reshape(x.shape[0], -1, *x.shape[-2:])
 
-    def back(self, x: Array) -> Array:
-        """Undoes `lay`, of a full tensor."""
+    def unpack(self, x: Array) -> Array:
+        """Inverts `pack` for an array of the full shape."""
         x = x.reshape(x.shape[0], *(self.shape[axis] for axis in self.order))
         places = sorted(range(len(self.order)), key=lambda i: self.order[i])
         return jnp.transpose(x, (0, *(1 + place for place in places)))
 
 
 def matrices(shape: Sequence[int]) -> Matrices | None:
-    """Sees a tensor as matrices; None if it is a vector: no two axes are longer than 1."""
+    """Returns the layout; None for a vector, i.e. fewer than two axes longer than 1."""
     axes = factored_axes(shape)
     if axes is None or shape[axes[0]] < 2:
         return None

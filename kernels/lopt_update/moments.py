@@ -1,6 +1,6 @@
 """Running averages of one tensor's gradients: momenta, second moments, factored second moments.
 
-Axes of averages come first, `[K, *shape]`, so that each average is contiguous.
+The axis of averages is first, `[K, *shape]`, so that each average is contiguous.
 """
 
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ import jax.numpy as jnp
 Array = jax.Array
 
 SQUARE_EPS = 1e-30
-"""Added to a squared gradient before it is averaged over rows or columns."""
+"""Constant added to a squared gradient before the average over rows or columns."""
 
 FACTOR_EPS = 1e-9
-"""Least argument of the root in a factor, and added to the mean of the rows."""
+"""Minimum argument of the root in a factor; also added to the mean of the rows."""
 
 
 GRADIENT_LIMIT = 1e6
-"""Channels hold squares of gradients and are squared: beyond this their sums leave float32."""
+"""Clipping bound: sums of fourth powers of larger gradients overflow float32."""
 
 
 class Rates(NamedTuple):
-    """Rate of every running average, one minus its decay; rate r remembers about 1 / r steps.
+    """Rates of the running averages, one minus the decay; rate r has a horizon of 1 / r steps.
 
-    Rates and not decays, because 1 - 0.9999 in float32 is wrong in the fourth digit.
+    Rates replace decays because 1 - 0.9999 in float32 is wrong in the fourth digit.
 
     Attributes:
-      momenta: of the gradient, `[M]`.
-      rms: of its square, `[V]`.
-      factored: of the means of its square over rows and columns, `[F]`.
+      momenta: rates of the averages of the gradient, `[M]`.
+      rms: rates of the averages of its square, `[V]`.
+      factored: rates of the averages of its square over rows and columns, `[F]`.
     """
 
     momenta: Array
@@ -39,16 +39,17 @@ class Rates(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Running averages of one tensor, float32; none is corrected for its start at zero.
+    """Running averages of one tensor, float32, initialized at zero without bias correction.
 
-    With the largest axis d0 and the second largest d1 (see `factored_axes`):
+    d0 is the largest axis, d1 the second largest (see `factored_axes`).
 
     Attributes:
-      momenta: `[M, *shape]`.
-      rms: `[V, *shape]`; None if V = 0.
-      row: mean square over d0, `[F, *shape without d0]`; at rank 0 and 1 the mean square of every
-        element, `[F, *shape]`; None if F = 0.
-      col: mean square over d1, `[F, *shape without d1]`; None at rank 0 and 1, or if F = 0.
+      momenta: averages of the gradient, `[M, *shape]`.
+      rms: averages of its square, `[V, *shape]`; None if V = 0.
+      row: averages of its mean square over d0, `[F, *shape without d0]`; at rank 0 and 1 averages
+        of its square, `[F, *shape]`; None if F = 0.
+      col: averages of its mean square over d1, `[F, *shape without d1]`; None at rank 0 and 1, or
+        if F = 0.
     """
 
     momenta: Array
@@ -58,14 +59,14 @@ class Moments(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """Averages that vary along rows or columns, laid out against the tensor.
+    """Factored averages, broadcastable against the tensor.
 
-    Arrays `[F, ...]`, with axes of size 1 where they do not vary. At rank 0 and 1 both averages are
-    that of the element itself.
+    Arrays are `[F, ...]`, with size 1 along axes on which they are constant. At rank 0 and 1 both
+    averages are those of the element itself.
 
     Attributes:
-      row, col: the averages.
-      row_scale, col_scale: the gradient's scale is the product of both.
+      row, col: averages over d0 and d1.
+      row_scale, col_scale: factors whose product scales the gradient.
     """
 
     row: Array
@@ -75,9 +76,9 @@ class Factors(NamedTuple):
 
 
 def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
-    """Finds the two largest axes, `(d1, d0)`: d0 the largest, d1 the second largest.
+    """Returns the two largest axes `(d1, d0)`, d0 the largest; None at rank 0 and 1.
 
-    Of equal sizes the later axis counts as larger. None at rank 0 and 1.
+    Among equal sizes the later axis counts as larger.
     """
     if len(shape) < 2:
         return None
@@ -86,7 +87,7 @@ def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
 
 
 def init_moments(shape: Sequence[int], momenta: int, rms: int, factored: int) -> Moments:
-    """Makes averages of a tensor that has seen no gradient."""
+    """Returns the initial averages of a tensor, zeros."""
     shape = tuple(shape)
     axes = factored_axes(shape)
     row, col = shape, None
@@ -102,12 +103,12 @@ def init_moments(shape: Sequence[int], momenta: int, rms: int, factored: int) ->
 
 
 def update_moments(moments: Moments, gradient: Array, rates: Rates) -> Moments:
-    """Moves every average towards the gradient: `a' = a + r (x - a)`.
+    """Updates every average with a gradient: `a' = a + r (x - a)`.
 
     Args:
-      moments: of this tensor.
-      gradient: `[*shape]`, float32.
-      rates: of the averages.
+      moments: averages of this tensor.
+      gradient: gradient `[*shape]`, float32.
+      rates: rates of the averages.
     """
     square = gradient * gradient
     momenta = _average(rates.momenta, moments.momenta, gradient)
@@ -123,10 +124,10 @@ def update_moments(moments: Moments, gradient: Array, rates: Rates) -> Moments:
 
 
 def move_factored(moments: Moments, over_d0: Array, over_d1: Array, rates: Rates) -> Moments:
-    """Moves the averages of a tensor with two factored axes, if there are any.
+    """Updates the row and column averages of a tensor with two factored axes, if present.
 
     Args:
-      over_d0, over_d1: mean squares of the gradient over either axis.
+      over_d0, over_d1: mean squares of the gradient over each axis.
     """
     if moments.row is None or moments.col is None:
         return moments
@@ -136,7 +137,7 @@ def move_factored(moments: Moments, over_d0: Array, over_d1: Array, rates: Rates
 
 
 def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:
-    """Lays the factored averages out, and makes scales of them.
+    """Returns the factored averages and their scales, broadcastable against the tensor.
 
     `row_scale = rsqrt(row / mean(row))`, `col_scale = rsqrt(col)`, both with an epsilon; at rank 0
     and 1 `row_scale = rsqrt(v + 1e-9)` and `col_scale = 1`.
@@ -155,7 +156,7 @@ def factors(moments: Moments, shape: Sequence[int]) -> Factors | None:
 
 
 def finite(gradient: Array) -> Array:
-    """A gradient in float32: zero where it is not finite, at most `GRADIENT_LIMIT`."""
+    """Casts to float32, replaces non-finite elements by zero, clips to `GRADIENT_LIMIT`."""
     g = gradient.astype(jnp.float32)
     return jnp.clip(jnp.where(jnp.isfinite(g), g, 0.0), -GRADIENT_LIMIT, GRADIENT_LIMIT)
 

@@ -1,8 +1,8 @@
-"""The network of one tensor, folded, applied to all its elements.
+"""The folded network of one tensor, applied to all its elements.
 
-Networks of up to `UNROLLED_WIDTH` units are spelt out element by element, which compiles to one
-loop over the tensor; wider ones, and the derivatives of all, are matrix products on tiles, one
-after the other, which on CPU fit into the cache.
+Networks of up to `UNROLLED_WIDTH` units are unrolled into elementwise operations, which compile to
+one loop over the tensor. Wider networks, and the derivatives of all, are matrix products on tiles
+that fit the cache on CPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,29 +13,29 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients
-from metarl.kernels.lopt_update.tiles import in_turn, over_tiles
+from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet
+from metarl.kernels.lopt_update.tiles import over_tiles, sequential_vmap
 
 Array = jax.Array
 
 UNROLLED_WIDTH = 8
-"""Up to this many hidden units layers are spelt out."""
+"""Maximum hidden units of an unrolled network."""
 
 
 class Layer(NamedTuple):
-    """An affine layer: kernel `[in, out]`, bias `[out]`."""
+    """Affine layer: kernel `[in, out]`, bias `[out]`."""
 
     kernel: Array
     bias: Array
 
 
 class Design(NamedTuple):
-    """What is known of a network before its weights.
+    """Static description of a network, without weights.
 
     Attributes:
-      features: the channels.
-      varying: places, in the feature set, of the kinds of channels that vary over elements.
-      exponent: how much the second output counts; 0 = it is not computed.
+      features: channels that are its inputs.
+      varying: indices, in the feature set, of the kinds of channels that vary over elements.
+      exponent: factor of the second output; 0 = the second output is not computed.
     """
 
     features: FeatureSet
@@ -44,14 +44,14 @@ class Design(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Weights of one tensor's network, whose first layer is folded.
+    """Weights of one tensor's network with a folded first layer.
 
     Attributes:
-      kernel: its rows of the C channels that vary over elements, `[C, H]`.
-      scales: by which to multiply these channels first, `[C, ...]`; None = they are in the kernel.
-      rest: what bias and other channels contribute, arrays `[H, ...]` that broadcast against the
-        tensor.
-      layers: after the first.
+      kernel: first-layer rows of the C channels that vary over elements, `[C, H]`.
+      scales: normalizers of these channels, `[C, ...]`; None = they are folded into the kernel.
+      rest: contributions of the bias and of the other channels, arrays `[H, ...]` that broadcast
+        against the tensor.
+      layers: layers after the first.
     """
 
     kernel: Array
@@ -61,40 +61,40 @@ class Weights(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def steps(design: Design, weights: Weights, seen: Ingredients) -> Array:
-    """Applies a network to what is seen of a tensor: steps `[*shape]`, before their scale.
+def steps(design: Design, weights: Weights, inputs: FeatureInputs) -> Array:
+    """Applies a network to a tensor; returns unscaled steps `[*shape]`.
 
-    The derivative is that of the products in any case: that of what is spelt out has a sum over the
-    tensor for every weight, into each of which XLA draws the whole network again, and compiles for
-    minutes.
+    The derivative is always that of the matrix products. The derivative of the unrolled form has
+    one sum over the tensor for every weight; XLA fuses the whole network into each of them and
+    compiles for minutes.
     """
-    if is_spelt_out(weights):
-        return _unrolled(design, weights, seen)
-    return in_turn(partial(_products, design), seen.gradient.size)(weights, seen)
+    if is_unrolled(weights):
+        return _unrolled(design, weights, inputs)
+    return sequential_vmap(partial(_products, design), inputs.gradient.size)(weights, inputs)
 
 
-def _forward(design: Design, weights: Weights, seen: Ingredients) -> tuple[Array, Any]:
-    return steps(design, weights, seen), (weights, seen)
+def _forward(design: Design, weights: Weights, inputs: FeatureInputs) -> tuple[Array, Any]:
+    return steps(design, weights, inputs), (weights, inputs)
 
 
-def _backward(design: Design, arguments: tuple[Weights, Ingredients], cotangent: Array) -> Any:
-    def back(arguments: tuple[Weights, Ingredients], cotangent: Array) -> Any:
+def _backward(design: Design, arguments: tuple[Weights, FeatureInputs], cotangent: Array) -> Any:
+    def backward(arguments: tuple[Weights, FeatureInputs], cotangent: Array) -> Any:
         return jax.vjp(partial(_products, design), *arguments)[1](cotangent)
 
-    return in_turn(back, cotangent.size)(arguments, cotangent)
+    return sequential_vmap(backward, cotangent.size)(arguments, cotangent)
 
 
 steps.defvjp(_forward, _backward)
 
 
 def product(kernel: Array, units: Array) -> Array:
-    """Multiplies a kernel `[in, out]` with units `[in, ...]`, in full float32 on every device."""
+    """Multiplies a kernel `[in, out]` with units `[in, ...]` in float32 on every device."""
     return jnp.einsum("ch,c...->h...", kernel, units, precision=jax.lax.Precision.HIGHEST)
 
 
-def _varying_channels(design: Design, scales: Array | None, seen: Ingredients) -> list[Array]:
-    """Makes the channels that vary over elements, `[K, ...]` a kind, scaled if need be."""
-    made = design.features.make(seen)
+def _varying_channels(design: Design, scales: Array | None, inputs: FeatureInputs) -> list[Array]:
+    """Computes the channels that vary over elements, `[K, ...]` for each kind, normalized."""
+    made = design.features.make(inputs)
     kinds = [made[i] for i in design.varying]
     if scales is None:
         return kinds
@@ -102,9 +102,9 @@ def _varying_channels(design: Design, scales: Array | None, seen: Ingredients) -
     return [kind * scales[end - len(kind) : end] for end, kind in zip(ends, kinds, strict=True)]
 
 
-def _unrolled(design: Design, weights: Weights, seen: Ingredients) -> Array:
-    """Makes the steps element by element, one array a unit."""
-    kinds = _varying_channels(design, weights.scales, seen)
+def _unrolled(design: Design, weights: Weights, inputs: FeatureInputs) -> Array:
+    """Computes the steps elementwise, with one array for each unit."""
+    kinds = _varying_channels(design, weights.scales, inputs)
     channels = [channel for kind in kinds for channel in kind]
     units: list[Array] = []
     for j in range(weights.kernel.shape[1]):
@@ -116,12 +116,12 @@ def _unrolled(design: Design, weights: Weights, seen: Ingredients) -> Array:
         units.append(unit)
     *hidden, last = weights.layers
     for layer in hidden:
-        units = _spelt_out(layer, units, layer.bias.shape[0])
-    return _step(_spelt_out(last, units, 2 if design.exponent else 1), design.exponent)
+        units = _unrolled_layer(layer, units, layer.bias.shape[0])
+    return _step(_unrolled_layer(last, units, 2 if design.exponent else 1), design.exponent)
 
 
-def _spelt_out(layer: Layer, units: Sequence[Array], outputs: int) -> list[Array]:
-    """Rectifies units and applies a layer, of which the first `outputs` outputs are wanted."""
+def _unrolled_layer(layer: Layer, units: Sequence[Array], outputs: int) -> list[Array]:
+    """Applies ReLU and the first `outputs` outputs of a layer."""
     sums = []
     for j in range(outputs):
         total = layer.bias[j]
@@ -131,60 +131,60 @@ def _spelt_out(layer: Layer, units: Sequence[Array], outputs: int) -> list[Array
     return sums
 
 
-def is_spelt_out(weights: Weights) -> bool:
-    """Says whether networks so wide are spelt out."""
+def is_unrolled(weights: Weights) -> bool:
+    """Returns whether a network of this width is unrolled."""
     return weights.kernel.shape[1] <= UNROLLED_WIDTH
 
 
-Tile: TypeAlias = "tuple[Ingredients, Array | None, list[Array]]"
-"""What is seen of a tile, and what belongs to it of the weights' `scales` and `rest`."""
+Tile: TypeAlias = "tuple[FeatureInputs, Array | None, list[Array]]"
+"""Inputs of a tile, and the parts of the weights' `scales` and `rest` that belong to it."""
 
 
-def of_tiles(design: Design, weights: Weights) -> Callable[[Tile], Array]:
-    """Makes the function from a tile to its steps, before their scale."""
-    if not is_spelt_out(weights):
-        return _products_of_tiles(design, weights)
+def tile_function(design: Design, weights: Weights) -> Callable[[Tile], Array]:
+    """Returns the function that maps a tile to its unscaled steps."""
+    if not is_unrolled(weights):
+        return _product_tile_function(design, weights)
 
     def tile(part: Tile) -> Array:
-        seen, scales, rest = part
-        return _unrolled(design, weights._replace(scales=scales, rest=rest), seen)
+        inputs, scales, rest = part
+        return _unrolled(design, weights._replace(scales=scales, rest=rest), inputs)
 
     return tile
 
 
-def _products(design: Design, weights: Weights, seen: Ingredients) -> Array:
-    """Makes the steps by matrix products with units in front, `[H, ...]`, tile by tile."""
-    tile = _products_of_tiles(design, weights)
-    return over_tiles(tile, (seen, weights.scales, weights.rest), seen.gradient.shape)
+def _products(design: Design, weights: Weights, inputs: FeatureInputs) -> Array:
+    """Computes the steps by matrix products with units first, `[H, ...]`, tile by tile."""
+    tile = _product_tile_function(design, weights)
+    return over_tiles(tile, (inputs, weights.scales, weights.rest), inputs.gradient.shape)
 
 
-def _products_of_tiles(design: Design, weights: Weights) -> Callable[[Tile], Array]:
-    # turned here, outside any loop over tiles: on CPU a product takes up to three times as long
-    # with a kernel that it has to turn, the narrower the longer
+def _product_tile_function(design: Design, weights: Weights) -> Callable[[Tile], Array]:
+    # Transposed outside the loop over tiles: on CPU a product with a transposed kernel takes up to
+    # three times as long, most for narrow kernels.
     first, *others = (x.T for x in (weights.kernel, *(layer.kernel for layer in weights.layers)))
 
-    def turned(kernel: Array, units: Array) -> Array:
+    def matmul(kernel: Array, units: Array) -> Array:
         return jnp.matmul(kernel, units, precision=jax.lax.Precision.HIGHEST)
 
     def tile(part: Tile) -> Array:
-        seen, scales, rest = part
-        shape = seen.gradient.shape
-        kinds = _varying_channels(design, scales, seen)
-        units = turned(first, _one_below_the_other(kinds, prod(shape))).reshape(-1, *shape)
+        inputs, scales, rest = part
+        shape = inputs.gradient.shape
+        kinds = _varying_channels(design, scales, inputs)
+        units = matmul(first, _concatenate_rows(kinds, prod(shape))).reshape(-1, *shape)
         for contribution in rest:
             units = units + contribution
         units = units.reshape(len(units), -1)
         for kernel, layer in zip(others, weights.layers, strict=True):
-            units = turned(kernel, jax.nn.relu(units)) + layer.bias[:, None]
+            units = matmul(kernel, jax.nn.relu(units)) + layer.bias[:, None]
         return _step(list(units), design.exponent).reshape(shape)
 
     return tile
 
 
-def _one_below_the_other(kinds: Sequence[Array], size: int) -> Array:
-    """Puts arrays `[K, ...]` of one size below each other, `[C, size]`.
+def _concatenate_rows(kinds: Sequence[Array], size: int) -> Array:
+    """Concatenates arrays `[K, ...]` of equal size to `[C, size]`.
 
-    Written into place, since XLA makes one slow loop of a concatenation and what is concatenated.
+    Uses dynamic updates, since XLA fuses a concatenation with its operands into one slow loop.
     """
     rows = jnp.zeros((sum(len(kind) for kind in kinds), size), jnp.float32)
     start = 0
@@ -195,5 +195,5 @@ def _one_below_the_other(kinds: Sequence[Array], size: int) -> Array:
 
 
 def _step(outputs: Sequence[Array], exponent: float) -> Array:
-    """Scales the first output of a network by the exponential of its second."""
+    """Multiplies the first output of a network by the exponential of the second."""
     return outputs[0] * jnp.exp(outputs[1] * exponent) if exponent else outputs[0]

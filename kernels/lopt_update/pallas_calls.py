@@ -1,4 +1,4 @@
-"""The two kernels of a tensor: what a program does, and which blocks it is given."""
+"""The two Pallas kernels of a tensor and their block specs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,24 +23,23 @@ from metarl.kernels.lopt_update.pallas_tile import (
     Place,
     Tile,
     held_inputs,
-    look,
+    load_inputs,
     varying_channels,
 )
-from metarl.kernels.lopt_update.reference import moved
+from metarl.kernels.lopt_update.reference import apply_step
 
 Array = jax.Array
 
 
 @dataclass(frozen=True)
 class Device:
-    """How kernels are written for a kind of device.
+    """Settings of kernels for a kind of device.
 
     Attributes:
-      tile: class of the tiles.
-      compiler_params: of the compiler, for such blocks and the size they have.
-      products: whether wide networks are matrix products; else they are spelt out like narrow ones.
-      scalars: memory from which single numbers are read and to which they are written; None = that
-        of everything else.
+      tile: class of tiles.
+      compiler_params: function of blocks and their size that returns compiler parameters.
+      products: whether wide networks are matrix products; else they are unrolled like narrow ones.
+      scalars: memory space of scalars; None = the default memory space.
     """
 
     tile: type[Tile]
@@ -49,7 +48,7 @@ class Device:
     scalars: Any = None
 
     def spec(self, block: tuple[int | None, ...], index: Callable[..., Any]) -> pl.BlockSpec:
-        """Describes blocks of single numbers."""
+        """Returns the spec of a block of scalars."""
         return pl.BlockSpec(block, index, memory_space=self.scalars)
 
 
@@ -61,9 +60,9 @@ def mean_squares(
     places: list[Place],
     inputs: Inputs,
 ) -> Array:
-    """Averages the squares of the C channels that vary over elements, of each matrix, `[B, C]`.
+    """Computes mean squares of the C channels that vary over elements, per matrix, `[B, C]`.
 
-    A program writes the sums of its block; XLA adds the blocks up, always in the same order.
+    Each program writes the sums of its block; XLA sums the blocks in a deterministic order.
     """
     size = config.unrolled.size(layout)
     count = sum(place.channels for place in places)
@@ -73,7 +72,7 @@ def mean_squares(
         held = held_inputs(refs, block)
 
         def add(tile: Tile, totals: list[Array]) -> list[Array]:
-            channels = varying_channels(features, places, look(features, held, tile))
+            channels = varying_channels(features, places, load_inputs(features, held, tile))
             return [
                 tile.multiply_add(*pair) for pair in zip(channels, channels, totals, strict=True)
             ]
@@ -107,7 +106,7 @@ def steps(
     network: Network,
     exponent: float,
 ) -> tuple[Array, Array, Array | None]:
-    """Makes the steps and moves the moments in their place; likewise parameters, if so configured.
+    """Computes the steps and updates the moments in place; with `in_place` also the parameters.
 
     Returns:
       Steps or parameters `[1, B, rows, columns]`, momenta `[M, ...]`, and mean squares `[V, ...]`
@@ -116,26 +115,26 @@ def steps(
     narrow = network.kernel.shape[-1] <= UNROLLED_WIDTH
     blocks = config.unrolled if narrow else config.products
     size = blocks.size(layout)
-    spelt_out = narrow or not device.products
-    network = network if spelt_out else padded(network)
+    is_unrolled = narrow or not device.products
+    network = network if is_unrolled else padded(network)
 
     def kernel(refs: Inputs, network: Network, step: Any, momenta: Any, rms: Any) -> None:
         block = device.tile(layout, size)
-        held, weights = held_inputs(refs, block), held_network(network, block, spelt_out)
+        held, weights = held_inputs(refs, block), held_network(network, block, is_unrolled)
 
         def one(tile: Tile, nothing: tuple[()]) -> tuple[()]:
-            seen = look(features, held, tile)
-            for k, part in enumerate(seen):
+            loaded = load_inputs(features, held, tile)
+            for k, part in enumerate(loaded):
                 tile.store(momenta, k, part.momenta)
-            if seen[0].rms is not None:
-                tile.store(rms, 0, seen[0].rms)
-            channels = varying_channels(features, places, seen)
-            if spelt_out:
+            if loaded[0].rms is not None:
+                tile.store(rms, 0, loaded[0].rms)
+            channels = varying_channels(features, places, loaded)
+            if is_unrolled:
                 made = unrolled(weights, tile, channels, exponent)
             else:
                 made = products(weights, tile, channels, exponent, config.precision)
             if config.in_place:
-                made = moved(seen[0].parameter[None], made).astype(step.dtype)
+                made = apply_step(loaded[0].parameter[None], made).astype(step.dtype)
             tile.store(step, 0, made)
             return nothing
 
@@ -158,7 +157,7 @@ def steps(
         grid=_grid(layout, size),
         in_specs=(
             _input_specs(device, inputs, size),
-            _network_specs(device, network, size, spelt_out),
+            _network_specs(device, network, size, is_unrolled),
         ),
         out_specs=jax.tree.map(lambda x: _tiles(x, size, 1), outputs),
         input_output_aliases=in_place,
@@ -169,7 +168,7 @@ def steps(
 
 
 def _grid(layout: Matrices, size: Size) -> tuple[int, int, int]:
-    """Counts programs, `[columns, rows, B]`; the first axis is the fastest."""
+    """Returns the grid `[columns, rows, B]`; the first axis varies fastest."""
     return pl.cdiv(layout.columns, size[1]), pl.cdiv(layout.rows, size[0]), layout.batch
 
 
@@ -180,8 +179,8 @@ def _input_specs(device: Device, inputs: Inputs, size: Size) -> Inputs:
     return jax.tree.map(spec, inputs)
 
 
-def _network_specs(device: Device, network: Network, size: Size, spelt_out: bool) -> Network:
-    axis = 1 if spelt_out else 0
+def _network_specs(device: Device, network: Network, size: Size, is_unrolled: bool) -> Network:
+    axis = 1 if is_unrolled else 0
     shared = len(network.kernel) == 1
     block = (None, *network.kernel.shape[1:])
     return Network(
@@ -197,7 +196,7 @@ def _whole(device: Device, x: Array) -> pl.BlockSpec:
 
 
 def _tiles(x: Any, size: Size, axis: int) -> pl.BlockSpec:
-    """Gives a program its tile of axes `[B, rows, columns]`, from `axis` on; size 1 stays."""
+    """Returns the block spec over `[B, rows, columns]` from `axis` on; axes of size 1 stay 1."""
     block: list[int | None] = list(x.shape)
     block[axis] = None
     for i, part in enumerate(size, axis + 1):

@@ -1,6 +1,6 @@
-"""The update on GPUs: the kernels of `pallas_update`, compiled by Triton.
+"""GPU implementation: the kernels of `pallas_update`, compiled by Triton.
 
-A program goes along a strip of columns row by row. Wide networks are products on matrix units.
+A program processes a strip of columns row by row. Wide networks are products on matrix units.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ tiled = pallas_update.tiled
 
 
 class Strip(Tile):
-    """The strip of the program that runs, or one of its rows, which is the tile then.
+    """Strip of the running program, or one row of it, which is the tile.
 
-    Columns beyond the edge are loaded as zeros and not stored, rows beyond it not visited.
+    Columns outside the tensor load as zeros and are not stored; rows outside are not visited.
     """
 
     def __init__(self, layout: Matrices, size: Size) -> None:
@@ -49,13 +49,13 @@ class Strip(Tile):
         return jax.lax.fori_loop(0, self._count, one, carry)
 
     def hold(self, ref: Any) -> Any:
-        """See `Tile.hold`: what varies along columns only."""
+        """See `Tile.hold`; preloads arrays that vary along columns only."""
         if ref.shape[-2] > 1 or ref.shape[-1] == 1:
             return ref
         return Held([self.load(ref, k) for k in range(ref.shape[0])])
 
     def load(self, ref: Any, k: int) -> Array:
-        """See `Tile.load`; one number where nothing varies along columns."""
+        """See `Tile.load`; loads a scalar if the array does not vary along columns."""
         if isinstance(ref, Held):
             return ref[k]
         _, rows, columns = ref.shape
@@ -68,8 +68,8 @@ class Strip(Tile):
     def zeros(self, ref: Any) -> Array:
         """See `Tile.zeros`.
 
-        A load of nothing, because Triton spreads a constant over threads in another way than what
-        is loaded, and would move data between threads in every row.
+        Implemented as a fully masked load: Triton distributes constants over threads differently
+        from loaded data and would convert between the layouts in every row.
         """
         never = jnp.broadcast_to(pl.program_id(1) < 0, self.shape)
         return triton.load(ref.at[:1, :1], mask=never, other=0.0).astype(jnp.float32)
@@ -91,7 +91,7 @@ class Strip(Tile):
 
 
 class CompiledStrip(Strip):
-    """A strip on a GPU. XLA lets Triton fuse no product with a sum: twice the instructions."""
+    """Strip with explicit fused multiply-add, which XLA disables in Triton."""
 
     def multiply_add(self, x: Array, factor: Array, added: Array) -> Array:
         """See `Tile.multiply_add`."""
@@ -112,10 +112,10 @@ def _compiler_params(blocks: Strips, size: Size) -> Any:
 
 
 GPU = Device(CompiledStrip, _compiler_params, products=True)
-"""What Triton needs."""
+"""Device settings for Triton."""
 
 INTERPRETED = Device(Strip, _compiler_params, products=True)
-"""The same where instructions of a GPU mean nothing."""
+"""Device settings for the interpreter, without GPU instructions."""
 
 
 def lopt_update(*arguments: Any, config: KernelConfig | None = None) -> tuple[Array, Moments]:

@@ -1,4 +1,4 @@
-"""The network of a tile inside a kernel: spelt out, or as products on matrix units."""
+"""Network of a tile inside a kernel: unrolled, or as products on matrix units."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,13 +14,14 @@ Array = jax.Array
 
 
 class Network(NamedTuple):
-    """The network of a tensor; in a kernel, references to blocks.
+    """Network of a tensor; inside a kernel, references to blocks.
 
     Attributes:
-      rows, columns: what bias and channels that vary only along rows or columns add to the H units
-        of the first layer, `[H, B, rows, 1]` and `[H, B, 1, columns]`; H is last for `products`.
-      kernel: of the C other channels, divided by their root mean squares, `[1 or B, C, H]`.
-      layers: after the first; biases are `[1, out]`.
+      rows, columns: contributions of the bias and of channels that vary only along rows or columns
+        to the H units of the first layer, `[H, B, rows, 1]` and `[H, B, 1, columns]`; H is last
+        for `products`.
+      kernel: kernel of the C other channels, divided by their root mean squares, `[1 or B, C, H]`.
+      layers: layers after the first; biases are `[1, out]`.
     """
 
     rows: Array
@@ -29,9 +30,9 @@ class Network(NamedTuple):
     layers: list[Layer]
 
 
-def held_network(network: Network, block: Tile, spelt_out: bool) -> Network:
-    """Loads what all tiles of a block share; the numbers of one spelt out are too many to hold."""
-    if spelt_out:
+def held_network(network: Network, block: Tile, is_unrolled: bool) -> Network:
+    """Preloads arrays shared by all tiles of a block; of an unrolled network, `columns` only."""
+    if is_unrolled:
         return network._replace(columns=block.hold(network.columns))
     *hidden, last = network.layers
     ends = Layer(
@@ -47,7 +48,7 @@ def held_network(network: Network, block: Tile, spelt_out: bool) -> Network:
 
 
 def unrolled(network: Network, tile: Tile, channels: Sequence[Array], exponent: float) -> Array:
-    """Makes the steps of a tile, unit by unit; everything `[1, rows, columns]`."""
+    """Computes the steps of a tile unit by unit; all arrays are `[1, rows, columns]`."""
     units = []
     for j in range(network.kernel.shape[1]):
         unit = tile.load(network.rows, j) + tile.load(network.columns, j)
@@ -67,9 +68,9 @@ def products(
     exponent: float,
     precision: Precision,
 ) -> Array:
-    """Makes the steps of a tile by matrix products with units last, `[elements, H]`.
+    """Computes the steps of a tile by matrix products with units last, `[elements, H]`.
 
-    The network is one made by `padded`, and held.
+    The network comes from `padded` and `held_network`.
     """
     product = partial(_product, precision)
     shape = channels[0].shape
@@ -88,9 +89,9 @@ def products(
 
 
 def _product(precision: Precision, x: Array, kernel: Array, added: Array) -> Array:
-    """Multiplies `[elements, in]` with `[in, out]` and adds, in float32 or as bfloat16 products.
+    """Computes `x kernel + added`, `[elements, in]` by `[in, out]`, in float32 or bfloat16 passes.
 
-    jax's own three passes of bfloat16 mend what infinities become: a quarter more instructions.
+    jax's own three-pass bfloat16 product handles infinities, at a quarter more instructions.
     """
     preset, dot = jax.lax.DotAlgorithmPreset, partial(jnp.dot, preferred_element_type=jnp.float32)
     if precision == preset.BF16_BF16_F32:
@@ -102,9 +103,9 @@ def _product(precision: Precision, x: Array, kernel: Array, added: Array) -> Arr
 
 
 def _halves(x: Array) -> tuple[Array, Array]:
-    """Splits float32 into two bfloat16, whose sum has 16 bits of it.
+    """Splits float32 into two bfloat16 whose sum has a 16-bit mantissa.
 
-    The first is cut off and not rounded: a GPU does that, and packs pairs, with plain instructions.
+    The first is truncated, not rounded: GPUs truncate and pack pairs with plain instructions.
     """
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0xFFFF0000)
     high = jax.lax.bitcast_convert_type(bits, jnp.float32)
@@ -112,9 +113,9 @@ def _halves(x: Array) -> tuple[Array, Array]:
 
 
 def padded(network: Network) -> Network:
-    """Prepares a network for `products`: units last, sizes of powers of two, from 16 on.
+    """Prepares a network for `products`: units last, sizes padded to powers of two of at least 16.
 
-    What is added is zero, and so it stays. Rows of the last kernel are its outputs.
+    The padding is zero and contributes nothing. Rows of the last kernel are its outputs.
     """
     *hidden, last = network.layers
     layers = [Layer(_pad(layer.kernel, 2), _pad(layer.bias, 1)) for layer in hidden]
@@ -127,7 +128,7 @@ def padded(network: Network) -> Network:
 
 
 def _outputs(tile: Tile, layer: Layer, units: Sequence[Array], count: int) -> list[Array]:
-    """Rectifies units and makes the first `count` outputs of a layer, from one weight at a time."""
+    """Applies ReLU and the first `count` outputs of a layer, one weight at a time."""
     units = [jax.nn.relu(unit) for unit in units]
     sums = []
     for j in range(count):
@@ -139,13 +140,13 @@ def _outputs(tile: Tile, layer: Layer, units: Sequence[Array], count: int) -> li
 
 
 def _step(outputs: Sequence[Array], exponent: float) -> Array:
-    """Scales the first output by the exponential of the second, if there is one."""
+    """Multiplies the first output by the exponential of the second, if present."""
     direction, *magnitude = outputs
     return direction * jnp.exp(magnitude[0] * exponent) if magnitude else direction
 
 
 def _pad(x: Array, axes: int) -> Array:
-    """Pads the last axes."""
+    """Pads the last `axes` axes with zeros."""
     first = x.ndim - axes
     sizes = [max(power_of_two(size), LEAST_COLUMNS) for size in x.shape[first:]]
     after = [new - old for new, old in zip(sizes, x.shape[first:], strict=True)]
@@ -155,7 +156,7 @@ def _pad(x: Array, axes: int) -> Array:
 def _stacked(channels: Sequence[Array], count: int) -> Array:
     """Stacks channels along a last axis of `count`, a power of two; `[elements, count]`.
 
-    In pairs, because a kernel can join two arrays and no more.
+    Stacks pairwise, because a kernel can concatenate only two arrays.
     """
     flat = [channel.reshape(-1) for channel in channels]
     flat += [jnp.zeros_like(flat[0])] * (count - len(flat))

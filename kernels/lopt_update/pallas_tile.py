@@ -1,4 +1,4 @@
-"""What both kernels do on a tile: load it, move its moments, make its channels."""
+"""Operations of both kernels on a tile: load, update moments, compute channels."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from metarl.kernels.lopt_update.config import Size
-from metarl.kernels.lopt_update.features import FeatureSet, Ingredients, bounded
+from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet, bounded
 from metarl.kernels.lopt_update.matrices import Matrices
 from metarl.kernels.lopt_update.moments import Factors, Moments, Rates, update_moments
 
@@ -15,13 +15,13 @@ Array = jax.Array
 
 
 class Inputs(NamedTuple):
-    """Arrays that both kernels read, laid out as matrices; in a kernel, references to its blocks.
+    """Inputs of both kernels, packed as matrices; inside a kernel, references to blocks.
 
     Attributes:
-      momenta_rates, rms_rates: `[1, M]`, `[1, V]` or None: blocks have two axes at least.
-      gradient, parameter: `[1, B, rows, columns]`, any floating dtype.
-      momenta, rms: `[M, ...]`, `[V, ...]` or None; before this update.
-      factors: `[F, ...]` with axes of size 1, or None; after this update.
+      momenta_rates, rms_rates: rates `[1, M]` and `[1, V]` or None; blocks need two axes.
+      gradient, parameter: arrays `[1, B, rows, columns]`, any floating dtype.
+      momenta, rms: accumulators `[M, ...]` and `[V, ...]` or None, before this update.
+      factors: factors `[F, ...]` with axes of size 1, after this update, or None.
     """
 
     momenta_rates: Array
@@ -34,24 +34,24 @@ class Inputs(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Place in the feature set of a kind of channels that vary over elements, and their number."""
+    """Index in the feature set of a kind of channels that vary over elements, and their number."""
 
     kind: int
     channels: int
 
 
 class Held(list[Array]):
-    """Entries of a block, loaded before they are asked for."""
+    """Preloaded entries of a block."""
 
 
 class Tile:
-    """What a program works on at once; programs are `[columns, rows, B]`.
+    """Unit of work of a program; programs are `[columns, rows, B]`.
 
-    Here a whole block of the tensor. At the edge it may stick out: what is there is loaded as
-    anything and not stored, which is how a block in fast memory behaves, whose copies stop there.
+    This class takes a whole block of the tensor. Elements outside the tensor load as arbitrary
+    values and are not stored, as for a block in fast memory whose copies stop at the edge.
 
     Attributes:
-      shape: `[1, rows, columns]`, of arrays that vary over elements.
+      shape: shape `[1, rows, columns]` of arrays that vary over elements.
     """
 
     def __init__(self, layout: Matrices, size: Size) -> None:
@@ -62,11 +62,11 @@ class Tile:
         )
 
     def over(self, body: Callable[["Tile", Any], Any], carry: Any) -> Any:
-        """Goes over the tiles of a block: `body(tile, carry) -> carry`."""
+        """Loops over the tiles of a block: `body(tile, carry) -> carry`."""
         return body(self, carry)
 
     def hold(self, ref: Any) -> Any:
-        """Loads a block `[K, rows or 1, columns or 1]` if it is the same for all tiles."""
+        """Preloads a block `[K, rows or 1, columns or 1]` if all tiles share it."""
         return ref
 
     def load(self, ref: Any, k: int) -> Array:
@@ -74,7 +74,7 @@ class Tile:
         return ref[k : k + 1].astype(jnp.float32)
 
     def zeros(self, ref: Any) -> Array:
-        """Makes zeros of the tile's shape, to which what is loaded from a block is added."""
+        """Returns zeros of the tile's shape, as an accumulator for loaded values."""
         del ref
         return jnp.zeros(self.shape, jnp.float32)
 
@@ -87,11 +87,11 @@ class Tile:
         ref[k : k + 1] = value
 
     def multiply_add(self, x: Array, factor: Array, added: Array) -> Array:
-        """Computes `x factor + added`, of the tile's shape, on some devices rounded once."""
+        """Computes `x factor + added`, of the tile's shape; fused on some devices."""
         return x * factor + added
 
     def mask(self, shape: tuple[int, ...], axis: int) -> Array | None:
-        """Tells which elements of a tile exist, None = all do; `axis` is that of rows."""
+        """Masks the elements inside the tensor; None = all; `axis` is the axis of rows."""
         masks = [
             inside(shape, axis + i)
             for i, inside in enumerate(self._inside)
@@ -101,7 +101,7 @@ class Tile:
 
 
 def held_inputs(refs: Inputs, block: Tile) -> Inputs:
-    """Loads what all tiles of a block share."""
+    """Preloads arrays that all tiles of a block share."""
     return refs._replace(
         momenta_rates=_numbers(refs.momenta_rates),
         rms_rates=None if refs.rms_rates is None else _numbers(refs.rms_rates),
@@ -109,33 +109,35 @@ def held_inputs(refs: Inputs, block: Tile) -> Inputs:
     )
 
 
-def look(features: FeatureSet, refs: Inputs, tile: Tile) -> list[Ingredients]:
-    """Gathers what channels are made of, one for each momentum and what belongs to it.
+def load_inputs(features: FeatureSet, refs: Inputs, tile: Tile) -> list[FeatureInputs]:
+    """Loads the inputs of channels, separately for each momentum.
 
-    Apart, because arrays in a kernel have sizes that are powers of two, which the number of momenta
-    is not. The inputs are those of `held_inputs`.
+    Separate, because arrays in a kernel have power-of-two sizes and the number of momenta is not a
+    power of two. `refs` come from `held_inputs`.
     """
     p, g = tile.load(refs.parameter, 0)[0], bounded(features, tile.load(refs.gradient, 0)[0])
     rms, rms_rate = None, jnp.float32(0)
     if refs.rms is not None and refs.rms_rates is not None:
         rms, rms_rate = tile.load(refs.rms, 0), refs.rms_rates[0]
-    seen = []
+    per_momentum = []
     for k in range(features.momenta):
         old = Moments(tile.load(refs.momenta, k), rms, None, None)
         new = update_moments(old, g, Rates(refs.momenta_rates[k], rms_rate, rms_rate))
         f = None
         if refs.factors is not None:
             f = Factors(*(tile.load(factor, k) for factor in refs.factors))
-        seen.append(Ingredients(g, p, new.momenta, new.rms, f, None if f is None else f.row_scale))
-    return seen
+        per_momentum.append(
+            FeatureInputs(g, p, new.momenta, new.rms, f, None if f is None else f.row_scale)
+        )
+    return per_momentum
 
 
 def varying_channels(
-    features: FeatureSet, places: list[Place], seen: list[Ingredients]
+    features: FeatureSet, places: list[Place], inputs: list[FeatureInputs]
 ) -> list[Array]:
-    """Makes the channels that vary over elements, C arrays `[1, rows, columns]`."""
+    """Computes the channels that vary over elements, C arrays `[1, rows, columns]`."""
     return [
-        features.channels[place.kind](seen[k], features)
+        features.channels[place.kind](inputs[k], features)
         for place in places
         for k in range(place.channels)
     ]
@@ -146,7 +148,7 @@ def _numbers(ref: Any) -> Held:
 
 
 def _inside(total: int, size: int, program: int) -> Callable[[tuple[int, ...], int], Array] | None:
-    """Tells which rows or columns of a block exist, spread over a shape; None = all do."""
+    """Returns a function that masks rows or columns inside the tensor; None = all are inside."""
     if total % size == 0:
         return None
     start = pl.program_id(program) * size

@@ -1,11 +1,11 @@
-"""The update on TPUs: the kernels of `pallas_update`, compiled by Mosaic.
+"""TPU implementation: the kernels of `pallas_update`, compiled by Mosaic.
 
-Tiles are blocks in vector memory, weights and rates single numbers in scalar memory. Networks of
-every width are spelt out unit by unit: products 16 or 32 deep fill a few percent of a matrix unit
-of 128 x 128, which needs six passes for float32 besides.
+Tiles are blocks in vector memory; weights and rates are scalars in scalar memory. Networks of
+every width are unrolled: products 16 or 32 deep use a few percent of a 128 x 128 matrix unit, and
+float32 needs six passes.
 
-No TPU has run it. It is lowered for a v5e in the tests, on jax 0.11 (0.9 asks for the chip:
-"Unsupported TPU device kind: cpu"), and libtpu's compiler has compiled it for one, ahead of time.
+Not yet run on a TPU. The tests lower it for a v5e on jax 0.11 (0.9 requires the chip: "Unsupported
+TPU device kind: cpu"), and libtpu's compiler has compiled it for a v5e ahead of time.
 """
 
 from typing import Any
@@ -21,10 +21,10 @@ from metarl.kernels.lopt_update.pallas_tile import Tile
 Array = jax.Array
 
 CONFIG = KernelConfig(Tiles(8192, 512), Tiles(2048, 256))
-"""Tiles of whole registers of 8 x 128; not tuned."""
+"""Tiles of whole 8 x 128 registers; not tuned."""
 
 TPU = Device(Tile, lambda blocks, size: None, products=False, scalars=tpu.SMEM)
-"""What Mosaic needs."""
+"""Device settings for Mosaic."""
 
 
 def lopt_update(*arguments: Any, config: KernelConfig | None = None) -> tuple[Array, Moments]:

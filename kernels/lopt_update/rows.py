@@ -1,4 +1,4 @@
-"""Vectors laid out in rows of one width, each row knowing whose it is."""
+"""Packing of vectors of any lengths into rows of one width, with segment ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,13 @@ Array = jax.Array
 
 @dataclass(frozen=True)
 class Rows:
-    """Layout of S vectors, one after the other, in R rows of W elements.
+    """Layout of S vectors in R rows of W elements; every vector starts a new row.
 
-    What is left of a vector's last row is filled with ones, since channels of zeros need not be
-    finite.
+    Padding is ones, since channels of zeros need not be finite.
 
     Attributes:
-      sizes: of the vectors, each at least 1.
-      widest: W is the least power of two that holds the longest, but no more than this.
+      sizes: lengths of the vectors, each at least 1.
+      widest: maximum of W, which is otherwise the smallest power of two that holds the longest.
     """
 
     sizes: tuple[int, ...]
@@ -29,23 +28,23 @@ class Rows:
 
     @cached_property
     def width(self) -> int:
-        """W."""
+        """Row width W."""
         return min(power_of_two(max(self.sizes)), self.widest)
 
     @cached_property
-    def owners(self) -> np.ndarray:
-        """Whose each row is, `[R]`."""
+    def segment_ids(self) -> np.ndarray:
+        """Index of the vector of each row, `[R]`."""
         return np.repeat(np.arange(len(self.sizes)), self._counts)
 
     @cached_property
     def inside(self) -> np.ndarray:
-        """Which elements are a vector's, `[R, W]`."""
+        """Mask of elements that are not padding, `[R, W]`."""
         firsts = np.concatenate([np.arange(count) for count in self._counts]) * self.width
-        left = np.asarray(self.sizes)[self.owners] - firsts
+        left = np.asarray(self.sizes)[self.segment_ids] - firsts
         return np.arange(self.width) < left[:, None]
 
-    def lay(self, vectors: Sequence[Array]) -> Array:
-        """Lays S arrays `[*K, size]` out, `[R, *K, W]`."""
+    def pack(self, vectors: Sequence[Array]) -> Array:
+        """Packs S arrays `[*K, size]` into `[R, *K, W]`."""
         parts = []
         for x, size, count in zip(vectors, self.sizes, self._counts, strict=True):
             parts.append(x)
@@ -54,8 +53,8 @@ class Rows:
         line = jnp.concatenate(parts, -1)
         return jnp.moveaxis(line.reshape(*line.shape[:-1], -1, self.width), -2, 0)
 
-    def back(self, rows: Array) -> list[Array]:
-        """Undoes `lay`."""
+    def unpack(self, rows: Array) -> list[Array]:
+        """Inverts `pack`."""
         rows = jnp.moveaxis(rows, 0, -2)
         line = rows.reshape(*rows.shape[:-2], -1)
         starts = [0, *np.cumsum(self._counts)[:-1] * self.width]
@@ -64,12 +63,12 @@ class Rows:
         ]
 
     def means(self, sums: Array) -> Array:
-        """Averages over each vector, `[S, ...]`, of which `[R, ...]` are the sums over its rows.
+        """Returns the mean over each vector, `[S, ...]`, from sums over rows, `[R, ...]`.
 
-        As a product with zeros and ones: added up always in the same order, unlike by atomics.
+        A segment sum as a product with a 0-1 matrix, which unlike atomics is deterministic.
         """
-        mine = jnp.asarray(np.arange(len(self.sizes))[:, None] == self.owners, jnp.float32)
-        totals = jnp.tensordot(mine, sums, 1, precision=jax.lax.Precision.HIGHEST)
+        members = jnp.asarray(np.arange(len(self.sizes))[:, None] == self.segment_ids, jnp.float32)
+        totals = jnp.tensordot(members, sums, 1, precision=jax.lax.Precision.HIGHEST)
         return totals / jnp.asarray(self.sizes, jnp.float32).reshape(-1, *[1] * (sums.ndim - 1))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Going over a tensor in pieces, so that what is made of it stays in the cache."""
+"""Tiling of computations over a tensor, so that intermediates stay in the cache."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Tiling:
     """Sizes of tiles.
 
     Attributes:
-      most: elements of a tile.
-      row: a row of this many elements is a tile.
-      untiled: tensors of up to this many elements are one tile.
-      slack: how many times fewer of an axis than would fit a tile may have, to divide it; else the
-        axis stays whole, so that a prime number of columns does not mean tiles of one element.
+      most: maximum elements of a tile.
+      row: number of elements from which one row is a tile.
+      untiled: maximum elements of a tensor that is one tile.
+      slack: maximum factor by which a tile may be shorter than what would fit, to divide its axis;
+        otherwise the axis stays whole, which avoids tiles of one element for prime sizes.
     """
 
     most: int
@@ -30,26 +30,26 @@ class Tiling:
 
 
 CPU = Tiling(most=1024, row=128, untiled=4096, slack=8)
-"""32 units of a tile take 128 kB, which the cache holds; several rows compile to a slower loop."""
+"""32 units of a tile take 128 kB, which fits the cache; several rows compile to a slower loop."""
 
 ACCELERATOR = Tiling(most=1 << 20, row=1 << 20, untiled=1 << 20, slack=64)
-"""32 units of a tile take 128 MB; a loop over small tiles would be one of tiny launches."""
+"""32 units of a tile take 128 MB; small tiles would mean many tiny launches."""
 
 SMALL = 4096
-"""What is left of tensors of up to this many elements is summed at once, not row by row."""
+"""Maximum elements of a tensor whose partial sums are reduced at once, not row by row."""
 
 PARTS = (4, 5, 6, 7, 3)
-"""Into how many parts a tensor may be cut whose squares are summed, the best first."""
+"""Permitted numbers of parts for sums of squares, best first."""
 
 
 def over_tiles(function: Callable[[Any], Array], arrays: Any, shape: tuple[int, ...]) -> Array:
-    """Applies a function to corresponding tiles of arrays and puts the results together.
+    """Applies a function to corresponding tiles of arrays and assembles the results.
 
     Args:
-      function: of the tree of tiles, elementwise in them, to an array of the tile's shape; computed
-        again under differentiation.
-      arrays: tree of arrays whose last axes broadcast against `shape`; axes before them stay whole.
-      shape: of the tensor.
+      function: elementwise function of a tree of tiles that returns an array of the tile's shape;
+        it is rematerialized under differentiation.
+      arrays: tree of arrays whose last axes broadcast against `shape`; leading axes stay whole.
+      shape: shape of the tensor.
 
     Returns:
       `[*shape]`.
@@ -71,12 +71,12 @@ def over_tiles(function: Callable[[Any], Array], arrays: Any, shape: tuple[int, 
 
 
 def tiling() -> Tiling:
-    """Chooses for the device that programs are compiled for."""
+    """Returns the tiling for the default backend."""
     return CPU if jax.default_backend() == "cpu" else ACCELERATOR
 
 
 def tile_shape(shape: tuple[int, ...], sizes: Tiling) -> tuple[int, ...]:
-    """Chooses tiles that divide every axis: a row or a part of one, or rows of few columns."""
+    """Chooses tiles that divide every axis: a row, a part of a row, or several short rows."""
     if prod(shape) <= sizes.untiled:
         return shape
     tile: list[int] = []
@@ -88,15 +88,15 @@ def tile_shape(shape: tuple[int, ...], sizes: Tiling) -> tuple[int, ...]:
     return tuple(tile)
 
 
-def in_turn(function: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """Makes a function that on CPU, vmapped, takes members in turn, as many at once as fill a tile.
+def sequential_vmap(function: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """Returns a function that under `vmap` on CPU loops over groups of members that fill a tile.
 
-    A batch is an axis of every array in between, and those of a population leave the cache. Other
-    devices want the whole batch. Forward mode and `jax.grad` are not supported.
+    A batch axis on every intermediate would exceed the cache. Other backends process the whole
+    batch. Forward mode and `jax.grad` are not supported.
 
     Args:
-      function: of trees of arrays, to a tree of arrays; it closes over no tracer.
-      size: elements of the tensor that it works on.
+      function: function from trees of arrays to a tree of arrays; it closes over no tracer.
+      size: number of elements of the tensor that it processes.
     """
     if jax.default_backend() != "cpu":
         return function
@@ -110,7 +110,7 @@ def in_turn(function: Callable[..., Any], size: int) -> Callable[..., Any]:
             made = _mapped(one, batched, arguments, together)
         else:
             axes = jax.tree.map(lambda has: 0 if has else None, batched)
-            made = in_turn(jax.vmap(function, axes), count * size)(*arguments)
+            made = sequential_vmap(jax.vmap(function, axes), count * size)(*arguments)
         return made, jax.tree.map(lambda _: True, made)
 
     return one
@@ -119,7 +119,7 @@ def in_turn(function: Callable[..., Any], size: int) -> Callable[..., Any]:
 def _mapped(
     function: Callable[..., Any], batched: Any, arguments: tuple[Any, ...], together: int
 ) -> Any:
-    """Maps a function over the leaves that are batched, so many members at once."""
+    """Maps a function over the batched leaves, `together` members at once."""
     leaves, treedef = jax.tree.flatten(arguments)
     has = treedef.flatten_up_to(batched)
 
@@ -138,17 +138,16 @@ def partial_means(
     shape: tuple[int, ...],
     axes: Sequence[int],
 ) -> Array:
-    """Averages elementwise functions over axes, which stay with size 1.
+    """Averages elementwise functions over axes, keeping them with size 1.
 
-    Parts are added up element by element, and what is left as a product with ones: on CPU that is
-    ten times faster than the mean of an expression, which is not vectorised, and it compiles
-    faster.
+    Parts are summed elementwise, and the remainder by a product with ones. On CPU this is ten times
+    faster than the mean of an expression, which XLA does not vectorize, and it compiles faster.
 
     Args:
-      function: of the tree of parts, to arrays `[K, *part]`, C channels in all.
-      arrays: tree of arrays whose last axes broadcast against `shape`; axes before them stay whole.
-      shape: of the tensor.
-      axes: to average over.
+      function: function of a tree of parts that returns arrays `[K, *part]`, C channels in all.
+      arrays: tree of arrays whose last axes broadcast against `shape`; leading axes stay whole.
+      shape: shape of the tensor.
+      axes: axes to average over.
 
     Returns:
       `[C, ...]`.
@@ -170,8 +169,8 @@ def partial_means(
 
     def added(kinds: Sequence[Array]) -> Array:
         if prod(shape) <= SMALL:
-            return jnp.concatenate([_added(x, later) for x in kinds])
-        return jnp.sum(_rows_added(kinds, cut), later, keepdims=True)
+            return jnp.concatenate([_sum_by_matmul(x, later) for x in kinds])
+        return jnp.sum(_sum_rows_by_matmul(kinds, cut), later, keepdims=True)
 
     pieces = [piece(i * length, (i + 1) * length) for i in range(parts)]
     sums = added([sum(x[1:], x[0]) for x in zip(*pieces, strict=True)])
@@ -180,8 +179,8 @@ def partial_means(
     return sums / prod(shape[axis] for axis in axes)
 
 
-def _added(x: Array, axes: Sequence[int]) -> Array:
-    """Sums over axes, which stay with size 1, as one product with several equal columns of ones."""
+def _sum_by_matmul(x: Array, axes: Sequence[int]) -> Array:
+    """Sums over axes, kept with size 1, by one product with several equal columns of ones."""
     others = [axis for axis in range(x.ndim) if axis not in axes]
     flat = x.transpose(*others, *axes).reshape(*[x.shape[axis] for axis in others], -1)
     ones = jnp.ones((flat.shape[-1], 4), jnp.float32)
@@ -189,11 +188,11 @@ def _added(x: Array, axes: Sequence[int]) -> Array:
     return jnp.expand_dims(sums, axes)
 
 
-def _rows_added(arrays: Sequence[Array], axis: int) -> Array:
-    """Sums arrays `[K, ...]` over an axis after the first, which stays with size 1; `[C, ...]`.
+def _sum_rows_by_matmul(arrays: Sequence[Array], axis: int) -> Array:
+    """Sums arrays `[K, ...]` over an axis after the first, kept with size 1; `[C, ...]`.
 
-    As a product with several equal rows of ones: into a product with one vector XLA would draw the
-    expression that is summed, which then is not vectorised.
+    Uses a product with several equal rows of ones: XLA would fuse the summed expression into a
+    product with one vector and then not vectorize it.
     """
     sums = []
     for x in arrays:

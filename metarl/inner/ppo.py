@@ -233,7 +233,7 @@ class PPO:
         self, theta: Theta, params: PyTree, lifetime: Steps
     ) -> optax.GradientTransformationExtraArgs:
         inner = self._inner_optimizer
-        measured = inner.wants_activity
+        measured = inner.needs_activity
         info = describe(params, layer_paths(self.network), noisy=("actor",), measured=measured)
         config = self.config
         num_steps = lifetime * config.epochs * config.minibatches
@@ -314,7 +314,7 @@ class PPO:
 
     def _outputs(self, params: PyTree, obs: Array) -> tuple[Any, Activity | None]:
         """Returns the network outputs, and unit activities if the optimizer needs them."""
-        if self._inner_optimizer.wants_activity:
+        if self._inner_optimizer.needs_activity:
             return apply_with_activity(self.network, params, obs)
         return self.network.apply(params, obs), None
 

@@ -1,17 +1,10 @@
-"""L2: optimizers of an inner learner, learned or written down."""
+"""L2: inner optimizers, learned or handcrafted, as optax transformations."""
 
-from metarl.optimizers.adafac_mlp_lopt import (
-    MULO,
-    AdafacMLPLoptConfig,
-    adafac_mlp_lopt,
-    adafac_mlp_lopt_init,
-    adafac_mlp_lopt_inner,
-)
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture
 from metarl.optimizers.artifacts import LoadedOptimizer, inner, load, names, read, save
-from metarl.optimizers.celo import CeloConfig, celo, celo_init, celo_inner
-from metarl.optimizers.celo2 import Celo2Config, celo2, celo2_init, celo2_inner, scale_by_celo2
-from metarl.optimizers.celo_adam import (
+from metarl.optimizers.celo.celo import CeloConfig, celo, celo_init, celo_inner
+from metarl.optimizers.celo.celo2 import Celo2Config, celo2, celo2_init, celo2_inner, scale_by_celo2
+from metarl.optimizers.celo.celo_adam import (
     CeloAdamConfig,
     celo_adam,
     celo_adam_init,
@@ -32,17 +25,24 @@ from metarl.optimizers.learnable import (
     learnable_sgd_init,
     learnable_sgd_inner,
 )
-from metarl.optimizers.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
+from metarl.optimizers.lopt.adafac_mlp_lopt import (
+    MULO,
+    AdafacMLPLoptConfig,
+    adafac_mlp_lopt,
+    adafac_mlp_lopt_init,
+    adafac_mlp_lopt_inner,
+)
+from metarl.optimizers.lopt.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
 from metarl.optimizers.mup import fan_in_multipliers, mup, scale_by_multipliers
-from metarl.optimizers.open import open_inner_optimizer, open_optimizer
-from metarl.optimizers.open_network import OpenNetworkConfig
-from metarl.optimizers.open_weights import by_path, load_open
+from metarl.optimizers.open.open import open_inner_optimizer, open_optimizer
+from metarl.optimizers.open.open_network import OpenNetworkConfig
+from metarl.optimizers.open.open_weights import by_path, load_open
 from metarl.optimizers.parameters import ParameterInfo, describe
 from metarl.optimizers.protocol import InnerOptimizer, UpdateContext, fixed, from_optax
-from metarl.optimizers.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
-from metarl.optimizers.rnn_mlp_network import RNNMLPConfig, rnn_mlp_init
-from metarl.optimizers.velo import velo, velo_inner
-from metarl.optimizers.velo_network import VeLOConfig, velo_init
+from metarl.optimizers.rnn_mlp.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig, rnn_mlp_init
+from metarl.optimizers.velo.velo import velo, velo_inner
+from metarl.optimizers.velo.velo_network import VeLOConfig, velo_init
 
 __all__ = [
     "ARCHITECTURES",

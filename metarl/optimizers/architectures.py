@@ -1,4 +1,4 @@
-"""Architectures of learned optimizers, by name."""
+"""Registry of architectures of learned optimizers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,37 +10,37 @@ import optax
 from metarl.core.errors import ConfigError
 from metarl.core.types import Key, Theta
 from metarl.optimizers import learnable
-from metarl.optimizers.adafac_mlp_lopt import (
-    AdafacMLPLoptConfig,
-    adafac_mlp_lopt,
-    adafac_mlp_lopt_init,
-    adafac_mlp_lopt_inner,
-)
-from metarl.optimizers.celo import CeloConfig, celo, celo_init, celo_inner
-from metarl.optimizers.celo2 import Celo2Config, celo2, celo2_init, celo2_inner
-from metarl.optimizers.celo_adam import (
+from metarl.optimizers.celo.celo import CeloConfig, celo, celo_init, celo_inner
+from metarl.optimizers.celo.celo2 import Celo2Config, celo2, celo2_init, celo2_inner
+from metarl.optimizers.celo.celo_adam import (
     CeloAdamConfig,
     celo_adam,
     celo_adam_init,
     celo_adam_inner,
 )
-from metarl.optimizers.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
+from metarl.optimizers.lopt.adafac_mlp_lopt import (
+    AdafacMLPLoptConfig,
+    adafac_mlp_lopt,
+    adafac_mlp_lopt_init,
+    adafac_mlp_lopt_inner,
+)
+from metarl.optimizers.lopt.mlp_lopt import MLPLoptConfig, mlp_lopt, mlp_lopt_init, mlp_lopt_inner
 from metarl.optimizers.protocol import InnerOptimizer
-from metarl.optimizers.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
-from metarl.optimizers.rnn_mlp_network import RNNMLPConfig, rnn_mlp_init
-from metarl.optimizers.velo import velo, velo_inner
-from metarl.optimizers.velo_network import VeLOConfig, velo_init
+from metarl.optimizers.rnn_mlp.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig, rnn_mlp_init
+from metarl.optimizers.velo.velo import velo, velo_inner
+from metarl.optimizers.velo.velo_network import VeLOConfig, velo_init
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of learned optimizer.
+    """Config class and constructors of an architecture.
 
     Attributes:
-      config: its class of configs, all of whose fields have defaults.
-      init: `(config, key) -> theta`, nested dictionaries of arrays.
-      make: `(theta, config, num_steps, **settings) -> optax transformation`.
-      inner: `config -> InnerOptimizer`.
+      config: config class; all its fields have defaults.
+      init: function `(config, key) -> theta`, nested dictionaries of arrays.
+      make: function `(theta, config, num_steps, **settings) -> optax transformation`.
+      inner: function `config -> InnerOptimizer`.
     """
 
     config: type[Any]
@@ -80,14 +80,14 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "velo": Architecture(VeLOConfig, velo_init, velo, velo_inner),
     }
 )
-"""Names are those that cards of artifacts say."""
+"""Architectures by name; artifact cards store these names."""
 
 
 def architecture_of(config: Any) -> str:
-    """Returns the name of the architecture whose config this is.
+    """Returns the name of the architecture of a config.
 
     Raises:
-      ConfigError: it is of no known class.
+      ConfigError: the class of the config is unknown.
     """
     for name, architecture in ARCHITECTURES.items():
         if type(config) is architecture.config:

@@ -1,4 +1,4 @@
-"""Learned optimizers on disk, and by name."""
+"""Saving and loading of learned optimizers."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,14 +16,14 @@ from metarl.core.errors import ArtifactError, ConfigError, nearest
 from metarl.core.types import Key, PyTree, Theta
 from metarl.io.artifact_checks import check_kind, checked_arrays, configured
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save_artifact
-from metarl.optimizers import open_weights
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture, architecture_of
+from metarl.optimizers.external.registry import UNDER_MUP, read_external, split_name
 from metarl.optimizers.mup import mup, scale_by_multipliers
-from metarl.optimizers.protocol import InnerOptimizer, Steps, assuming
-from metarl.optimizers.released import UNDER_MUP, read_released, split_name
+from metarl.optimizers.open.open import open_weights
+from metarl.optimizers.protocol import InnerOptimizer, Steps, with_horizon
 
 KIND = "learned_optimizer"
-"""What the card of a learned optimizer calls itself."""
+"""`kind` field of the card of a learned optimizer."""
 
 _OPEN_SUFFIX = ".npy"
 
@@ -33,13 +33,13 @@ class LoadedOptimizer:
     """A learned optimizer with its weights.
 
     Attributes:
-      name: what it is called.
-      architecture: its kind.
-      config: of the architecture.
-      theta: its weights, nested (NumPy, float32).
-      mup: whether it was meta-trained under maximal-update parametrisation.
-      card: what it is and how it was made.
-      assumed_steps: how long it believes every training to be; None = as long as it is told.
+      name: display name.
+      architecture: architecture.
+      config: config of the architecture.
+      theta: weights, nested dictionaries (NumPy, float32).
+      mup: whether it was meta-trained under maximal-update parametrization.
+      card: metadata of the artifact.
+      assumed_steps: fixed `num_steps` on which it is conditioned; None = the true number.
     """
 
     name: str
@@ -53,14 +53,14 @@ class LoadedOptimizer:
     def transformation(
         self, num_steps: Steps | None = None, multipliers: PyTree | None = None, **settings: Any
     ) -> optax.GradientTransformationExtraArgs:
-        """Makes the optax transformation; see `load`."""
+        """Returns the optax transformation; see `load`."""
         steps = num_steps if self.assumed_steps is None else self.assumed_steps
         tx = self.architecture.make(self.theta, self.config, steps, **settings)
         if multipliers is not None:
             return optax.chain(tx, scale_by_multipliers(multipliers))
         if self.mup:
             raise ConfigError(
-                f"{self.name} was meta-trained under maximal-update parametrisation: give the "
+                f"{self.name} was meta-trained under maximal-update parametrization: pass the "
                 "multipliers of your network's tensors, see "
                 "metarl.optimizers.fan_in_multipliers."
             )
@@ -68,20 +68,20 @@ class LoadedOptimizer:
 
     @property
     def inner(self) -> InnerOptimizer:
-        """The optimizer for a learner, whose theta starts at these weights."""
-        made = assuming(self.architecture.inner(self.config), self.assumed_steps)
+        """Inner optimizer whose theta is initialized to these weights."""
+        made = with_horizon(self.architecture.inner(self.config), self.assumed_steps)
         made = mup(made) if self.mup else made
 
         def init(key: Key) -> Theta:
             del key
             return jax.tree.map(jnp.asarray, self.theta)
 
-        return InnerOptimizer(self.name, init, made.transformation, made.wants_activity)
+        return InnerOptimizer(self.name, init, made.transformation, made.needs_activity)
 
 
 def names() -> list[str]:
-    """Lists the learned optimizers that come with the library."""
-    return sorted(_shipped())
+    """Returns the names of the pretrained optimizers in this package."""
+    return sorted(_pretrained())
 
 
 def load(
@@ -90,22 +90,23 @@ def load(
     multipliers: PyTree | None = None,
     **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes an optax transformation with trained weights.
+    """Loads a learned optimizer as an optax transformation.
 
-    Its updates are added to the parameters, as those of Adam are; what `update` needs besides
-    `params` (VeLO: `value`, the loss) the architecture's function says.
+    Its updates are added to the parameters, as with Adam. The architecture's function documents the
+    extra arguments of `update` (VeLO: `value`, the loss).
 
     Args:
-      name_or_path: a name that `names` lists, or the path of a `.safetensors` file with its card;
-        or weights of others, such as `celo:PATH`, see `metarl.optimizers.imported`.
-      num_steps: how many updates training will have; some architectures need it.
-      multipliers: of maximal-update parametrisation, see `metarl.optimizers.scale_by_multipliers`;
-        None = none, which weights that were trained with them refuse.
+      name_or_path: a name from `names`; the path of a `.safetensors` file with its card; or
+        external weights such as `celo:PATH`, see `metarl.optimizers.external.loaders`.
+      num_steps: number of updates of the training run; some architectures require it.
+      multipliers: multipliers of maximal-update parametrization, see
+        `metarl.optimizers.scale_by_multipliers`; None = none, an error for weights that were
+        meta-trained with them.
       **settings: further arguments of the architecture's function, such as `implementation`.
 
     Raises:
-      ArtifactError: it is missing, altered, or not a learned optimizer.
-      ConfigError: an argument is missing that these weights need.
+      ArtifactError: the artifact is missing, altered, or not a learned optimizer.
+      ConfigError: a required argument is missing.
 
     Example:
       >>> import metarl.optimizers
@@ -117,13 +118,13 @@ def load(
 
 
 def inner(name_or_path: str | Path) -> InnerOptimizer:
-    """Makes the optimizer for a learner, whose theta starts at trained weights.
+    """Loads a learned optimizer as an `InnerOptimizer` with theta initialized to its weights.
 
     Args:
-      name_or_path: as for `load`; or the path of published weights of OPEN, a `.npy` file.
+      name_or_path: see `load`; or the path of published weights of OPEN, a `.npy` file.
 
     Raises:
-      ArtifactError: it is missing, altered, or not a learned optimizer.
+      ArtifactError: the artifact is missing, altered, or not a learned optimizer.
     """
     if str(name_or_path).endswith(_OPEN_SUFFIX):
         return open_weights.by_path(name_or_path)
@@ -131,10 +132,10 @@ def inner(name_or_path: str | Path) -> InnerOptimizer:
 
 
 def read(name_or_path: str | Path) -> LoadedOptimizer:
-    """Reads weights and what they are; arguments and errors as those of `inner`, without OPEN."""
-    foreign = split_name(name_or_path)
-    if foreign is not None:
-        return _released(*foreign)
+    """Reads weights and card; arguments and errors are those of `inner`, without OPEN."""
+    external = split_name(name_or_path)
+    if external is not None:
+        return _read_external(*external)
     path = _path(name_or_path)
     artifact = load_artifact(path)
     check_kind(path, artifact.card, KIND)
@@ -152,7 +153,9 @@ def read(name_or_path: str | Path) -> LoadedOptimizer:
     theta = unflatten_dict(flat, sep="/")
     under_mup, assumed = described.get("mup", False) is True, described.get("assumed_steps")
     if assumed is not None and (type(assumed) is not int or assumed < 1):
-        raise ArtifactError(f"{path}: the card's assumed_steps is {assumed!r}, no number of steps.")
+        raise ArtifactError(
+            f"{path}: the card's assumed_steps is {assumed!r}, not a number of steps."
+        )
     return LoadedOptimizer(name, architecture, config, theta, under_mup, artifact.card, assumed)
 
 
@@ -164,21 +167,21 @@ def save(
     mup: bool = False,
     assumed_steps: int | None = None,
 ) -> Path:
-    """Saves a learned optimizer; its kind and architecture are added to the card.
+    """Saves a learned optimizer; adds its kind and architecture to the card.
 
     Args:
-      path: of the `.safetensors` file.
+      path: path of the `.safetensors` file.
       theta: weights.
-      config: of its architecture, which its class tells.
-      card: the further fields of `metarl.io.artifacts.CARD_FIELDS`, and what else is worth saying.
-      mup: whether it was meta-trained under maximal-update parametrisation.
-      assumed_steps: how long it believes every training to be; None = as long as it is told.
+      config: config, whose class determines the architecture.
+      card: other fields of `metarl.io.artifacts.CARD_FIELDS`, and any further fields.
+      mup: whether it was meta-trained under maximal-update parametrization.
+      assumed_steps: fixed `num_steps` on which it is conditioned; None = the true number.
 
     Returns:
       The path of the `.safetensors` file.
 
     Raises:
-      ConfigError: the config is of no architecture.
+      ConfigError: the class of the config is unknown.
       ArtifactError: theta does not fit the architecture or is not finite, or a field is missing.
     """
     kind = architecture_of(config)
@@ -194,8 +197,8 @@ def save(
     return save_artifact(path, arrays, {**card, "kind": KIND, "architecture": described})
 
 
-def _released(prefix: str, path: str) -> LoadedOptimizer:
-    config, theta = read_released(prefix, path)
+def _read_external(prefix: str, path: str) -> LoadedOptimizer:
+    config, theta = read_external(prefix, path)
     kind = ARCHITECTURES[architecture_of(config)]
     card = {"name": prefix, "description": f"Released by others, read from {path}."}
     return LoadedOptimizer(prefix, kind, config, theta, prefix in UNDER_MUP, card)
@@ -206,17 +209,17 @@ def _path(name_or_path: str | Path) -> Path:
     suffixed = text.endswith((WEIGHTS_SUFFIX, CARD_SUFFIX))
     if isinstance(name_or_path, Path) or suffixed or len(Path(text).parts) > 1:
         return Path(name_or_path)
-    shipped = _shipped()
-    if text not in shipped:
+    pretrained = _pretrained()
+    if text not in pretrained:
         raise ArtifactError(
-            f"No learned optimizer is called {text!r}.{nearest(text, shipped)} "
-            f"Shipped: {', '.join(sorted(shipped)) or 'none'}; or give the path of a "
+            f"No learned optimizer is called {text!r}.{nearest(text, pretrained)} "
+            f"Pretrained: {', '.join(sorted(pretrained)) or 'none'}; or give the path of a "
             f"{WEIGHTS_SUFFIX} file."
         )
-    return shipped[text]
+    return pretrained[text]
 
 
-def _shipped() -> dict[str, Path]:
+def _pretrained() -> dict[str, Path]:
     folder = Path(str(files("metarl.optimizers"))) / "weights"
     return {path.stem: path for path in folder.glob(f"*{WEIGHTS_SUFFIX}")}
 

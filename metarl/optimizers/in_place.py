@@ -1,4 +1,4 @@
-"""Updates that are written into the buffers of what they update."""
+"""Updates with buffer donation: parameters and state are overwritten."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,85 +12,83 @@ from metarl.core.types import PyTree
 
 
 class Apply(Protocol):
-    """An update that ends with the new parameters."""
+    """Function that updates parameters and state in place."""
 
     def __call__(
-        self, params: PyTree, grads: PyTree, state: PyTree, **told: Any
+        self, params: PyTree, grads: PyTree, state: PyTree, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         """Returns new parameters and state.
 
         Args:
-          params: parameters; their buffers are given away.
+          params: parameters; their buffers are donated.
           grads: gradients.
-          state: of the optimizer; its buffers are given away.
-          **told: what else the optimizer is told, such as `value`.
+          state: state of the optimizer; its buffers are donated.
+          **extra_args: extra arguments of `update`, such as `value`.
         """
         ...
 
 
 @dataclass(frozen=True)
 class FusedUpdate:
-    """optax's `update`, of which there is a form that moves the parameters itself.
+    """An optax `update` function that can also return new parameters.
 
     Attributes:
-      make: `(in_place, grads, state, params, **told) -> (ends, state)`; the ends are updates, or,
-        `in_place`, the new parameters.
+      make: function `(in_place, grads, state, params, **extra_args) -> (results, state)`; the
+        results are updates, or with `in_place` the new parameters.
     """
 
     make: Callable[..., tuple[PyTree, PyTree]]
 
     def __call__(
-        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **told: Any
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         """Returns updates and state."""
-        return self.make(False, updates, state, params, **told)
+        return self.make(False, updates, state, params, **extra_args)
 
 
 class TransformationWithApply(optax.GradientTransformationExtraArgs):
-    """An optax transformation with a second form, `apply`, which ends with the new parameters.
+    """An optax transformation with an additional method `apply` that returns new parameters.
 
-    It is the pair of `init` and `update` and nothing else, so that what takes it apart and makes it
-    anew (`jax.tree.map`, `copy`, `_replace`) loses nothing.
+    It stores only `init` and `update`, so it survives `jax.tree.map`, `copy` and `_replace`.
     """
 
     def apply(
-        self, params: PyTree, grads: PyTree, state: PyTree, **told: Any
+        self, params: PyTree, grads: PyTree, state: PyTree, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
-        """Returns new parameters and state; for programs of your own, and best in donated ones.
+        """Returns new parameters and state; most efficient in a program that donates buffers.
 
-        If `update` is a `FusedUpdate`, a parameter is its old self minus its step in float32,
-        rounded once to its dtype. Otherwise, and if a parameter is wider than float32, `apply` is
-        `update` and `optax.apply_updates`.
+        If `update` is a `FusedUpdate`, `parameter - step` is computed in float32 and rounded once
+        to the parameter's dtype. Otherwise, and if a parameter is wider than float32, `apply` is
+        `update` followed by `optax.apply_updates`.
 
         Args:
-          params, grads, state: of which `state` is from `init`.
-          **told: what else the optimizer is told, such as `value`.
+          params, grads, state: parameters, gradients, and the state from `init`.
+          **extra_args: extra arguments of `update`, such as `value`.
         """
         if isinstance(self.update, FusedUpdate) and not _wide(params):
-            return self.update.make(True, grads, state, params, **told)
-        updates, state = self.update(grads, state, params, **told)
+            return self.update.make(True, grads, state, params, **extra_args)
+        updates, state = self.update(grads, state, params, **extra_args)
         return optax.apply_updates(params, updates), state
 
 
 def with_apply(
     init: Callable[[PyTree], PyTree], make: Callable[..., tuple[PyTree, PyTree]]
 ) -> TransformationWithApply:
-    """Makes a transformation, and its `apply`, of one function; see `FusedUpdate` for `make`."""
+    """Returns a transformation with `apply` from one function; see `FusedUpdate` for `make`."""
     return TransformationWithApply(init, FusedUpdate(make))
 
 
 def in_place(tx: optax.GradientTransformation) -> Apply:
-    """Makes the form of an optimizer that overwrites parameters and state, beside optax's.
+    """Returns a compiled update that overwrites parameters and state (buffer donation).
 
-    It is `TransformationWithApply.apply` in one compiled program that donates both: the largest
-    memory is that of parameters, state and gradients, and of the tensors that are being worked on.
-    What was given cannot be used again. The kernels of `lopt_update` write a parameter into its
-    place themselves; of an optimizer that is wrapped (`optax.chain`, `optax.masked`), or does
-    something with what a kernel made, the updates are added. Inside a program of your own that
-    donates, `apply` of the transformation does the same.
+    It is `TransformationWithApply.apply` in one compiled program that donates both: peak memory is
+    that of parameters, state, gradients and the tensors in progress. The donated arrays cannot be
+    used afterwards. The kernels of `lopt_update` write parameters in place. For a wrapped optimizer
+    (`optax.chain`, `optax.masked`), or one that transforms a kernel's output, updates are added
+    instead. In a program of your own that donates, call `apply` of the transformation.
 
     Args:
-      tx: a transformation whose state has its final dtypes from the start.
+      tx: transformation whose state has its final dtypes after `init`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -106,5 +104,5 @@ def in_place(tx: optax.GradientTransformation) -> Apply:
 
 
 def _wide(params: PyTree) -> bool:
-    """Says whether rounding to float32 would lose something of a parameter."""
+    """Returns whether some parameter is wider than float32."""
     return any(jnp.result_type(p).itemsize > 4 for p in jax.tree.leaves(params))

@@ -1,47 +1,47 @@
-"""Which implementations of kernels a program uses: for the record of a run, and to compare them."""
+"""Recording and overriding of kernel implementations, for run records and benchmarks."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from metarl.core.errors import ConfigError, check_choice
-from metarl.kernels.lopt_update import NAMES, noted, preferring
+from metarl.kernels.lopt_update import NAMES, override_implementation, record_implementations
 
 
 @contextmanager
 def kernel_choices() -> Iterator[dict[str, str]]:
-    """Tells, at its end, what was chosen for every kernel in the programs traced inside.
+    """Records the implementation of every kernel in the programs traced inside the context.
 
-    Of functions that jax has traced before nothing is seen.
+    Functions that jax has already traced record nothing.
 
     Yields:
-      Names of implementations by the name of the kernel, several joined by commas; empty if no
-      kernel was met.
+      A dictionary, filled at exit: names of implementations by kernel, several joined by commas;
+      empty if no kernel was traced.
     """
     choices: dict[str, str] = {}
-    with noted() as names:
+    with record_implementations() as names:
         yield choices
     if names:
         choices["lopt_update"] = ", ".join(sorted(names))
 
 
 @contextmanager
-def preferred_kernels(implementation: str | None) -> Iterator[None]:
-    """Gives the programs traced inside this implementation wherever an optimizer names none.
+def override_kernels(implementation: str | None) -> Iterator[None]:
+    """Sets the default implementation for programs traced inside the context.
 
-    Functions that jax has traced before are not changed, and small vectors share the reference's
-    arithmetic whatever is asked for (`metarl.kernels.lopt_update.lopt_update_many`).
+    Functions that jax has already traced do not change, and small vectors always use the
+    reference's arithmetic (`metarl.kernels.lopt_update.lopt_update_many`).
 
     Args:
-      implementation: of the learned update; None = the best, as outside.
+      implementation: implementation of `lopt_update`; None = no override.
 
     Raises:
-      ConfigError: nothing is called so, or it cannot run on this machine.
+      ConfigError: the name is unknown, or the implementation cannot run on this machine.
     """
     with ExitStack() as stack:
         if implementation is not None:
             check_choice("implementation", implementation, NAMES)
             try:
-                stack.enter_context(preferring(implementation))
+                stack.enter_context(override_implementation(implementation))
             except ValueError as error:
                 raise ConfigError(str(error)) from error
         yield

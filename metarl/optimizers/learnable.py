@@ -1,8 +1,8 @@
-"""SGD, momentum and Adam whose hyper-parameters are theta: the smallest learned optimizers.
+"""SGD, momentum and Adam with meta-learned hyper-parameters.
 
-Theta holds logarithms, so that any real number is permitted and a step of the outer optimizer is a
-factor. As with other learned optimizers, numbers of a gradient that are not finite count as zero,
-memory is float32, and updates have the parameters' dtype.
+Theta holds their logarithms, so every real value is valid and an outer step is multiplicative. As
+in other learned optimizers, non-finite elements of gradients count as zero, the state is float32,
+and updates have the parameters' dtype.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ import optax
 
 from metarl.core.errors import check_positive
 from metarl.core.types import Array, Key, Theta
-from metarl.optimizers.accumulators import in_float32
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
+from metarl.optimizers.lopt.accumulators import in_float32
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 
 @dataclass(frozen=True)
 class LearnableSGDConfig:
-    """Where theta starts.
+    """Initial hyper-parameters.
 
     Attributes:
-      learning_rate: of the first updates.
+      learning_rate: initial learning rate.
     """
 
     learning_rate: float = 1e-2
@@ -33,10 +33,10 @@ class LearnableSGDConfig:
 
 @dataclass(frozen=True)
 class LearnableMomentumConfig:
-    """Where theta starts.
+    """Initial hyper-parameters.
 
     Attributes:
-      learning_rate: of the first updates.
+      learning_rate: initial learning rate.
       rate: one minus the decay of the momentum.
     """
 
@@ -49,14 +49,14 @@ class LearnableMomentumConfig:
 
 @dataclass(frozen=True)
 class LearnableAdamConfig:
-    """Where theta starts.
+    """Initial hyper-parameters.
 
     Attributes:
-      learning_rate: of the first updates.
+      learning_rate: initial learning rate.
       rate_1, rate_2: one minus the decays of the two moments.
-      eps: added to the root of the second moment.
-      eps_root: added under that root; above zero if theta is to be learned by backpropagation,
-        since the root has no finite derivative at zero. It is not learned.
+      eps: constant added to the root of the second moment.
+      eps_root: constant added under that root, not learned. Backpropagation to theta requires a
+        positive value, since the root has no finite derivative at zero.
     """
 
     learning_rate: float = 1e-3
@@ -72,19 +72,19 @@ class LearnableAdamConfig:
 
 
 def learnable_sgd_init(config: LearnableSGDConfig, key: Key) -> Theta:
-    """Makes theta: the scalar `log_learning_rate`."""
+    """Returns theta: the scalar `log_learning_rate`."""
     del key
     return _logarithms(learning_rate=config.learning_rate)
 
 
 def learnable_momentum_init(config: LearnableMomentumConfig, key: Key) -> Theta:
-    """Makes theta: the scalars `log_learning_rate` and `log_rate`."""
+    """Returns theta: the scalars `log_learning_rate` and `log_rate`."""
     del key
     return _logarithms(learning_rate=config.learning_rate, rate=config.rate)
 
 
 def learnable_adam_init(config: LearnableAdamConfig, key: Key) -> Theta:
-    """Makes theta: the scalars `log_learning_rate`, `log_rate_1`, `log_rate_2`, `log_eps`."""
+    """Returns theta: the scalars `log_learning_rate`, `log_rate_1`, `log_rate_2`, `log_eps`."""
     del key
     return _logarithms(
         learning_rate=config.learning_rate,
@@ -97,11 +97,11 @@ def learnable_adam_init(config: LearnableAdamConfig, key: Key) -> Theta:
 def learnable_sgd(
     theta: Theta, config: LearnableSGDConfig | None = None, num_steps: Steps | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes `g -> -learning_rate g`.
+    """Returns the transformation `g -> -learning_rate g`.
 
     Args:
-      theta: see `learnable_sgd_init`.
-      config, num_steps: not used.
+      theta: weights, see `learnable_sgd_init`.
+      config, num_steps: unused.
     """
     del config, num_steps
     return in_float32(optax.scale(-_exp(theta, "learning_rate")))
@@ -110,11 +110,11 @@ def learnable_sgd(
 def learnable_momentum(
     theta: Theta, config: LearnableMomentumConfig | None = None, num_steps: Steps | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes `g -> -learning_rate m` with `m = (1 - rate) m + g`.
+    """Returns the transformation `g -> -learning_rate m` with `m = (1 - rate) m + g`.
 
     Args:
-      theta: see `learnable_momentum_init`; a rate above 1 counts as 1.
-      config, num_steps: not used.
+      theta: weights, see `learnable_momentum_init`; rates are clipped to 1.
+      config, num_steps: unused.
     """
     del config, num_steps
     decay = 1.0 - _rate(theta, "rate")
@@ -124,12 +124,12 @@ def learnable_momentum(
 def learnable_adam(
     theta: Theta, config: LearnableAdamConfig | None = None, num_steps: Steps | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes Adam, with bias correction.
+    """Returns Adam with bias correction.
 
     Args:
-      theta: see `learnable_adam_init`; a rate above 1 counts as 1.
-      config: says `eps_root`; None = the default.
-      num_steps: not used.
+      theta: weights, see `learnable_adam_init`; rates are clipped to 1.
+      config: config with `eps_root`; None = the default.
+      num_steps: unused.
 
     Reference: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
     """
@@ -145,36 +145,23 @@ def learnable_adam(
 
 
 def learnable_sgd_inner(config: LearnableSGDConfig | None = None) -> InnerOptimizer:
-    """Makes SGD for a learner, to be meta-trained."""
+    """Returns SGD as an `InnerOptimizer` for meta-training."""
     config = LearnableSGDConfig() if config is None else config
-
-    return undescribed(
-        "learnable_sgd",
-        lambda key: learnable_sgd_init(config, key),
-        lambda theta, num_steps: learnable_sgd(theta, config, num_steps),
-    )
+    return without_parameter_info("learnable_sgd", config, learnable_sgd_init, learnable_sgd)
 
 
 def learnable_momentum_inner(config: LearnableMomentumConfig | None = None) -> InnerOptimizer:
-    """Makes momentum for a learner, to be meta-trained."""
+    """Returns momentum SGD as an `InnerOptimizer` for meta-training."""
     config = LearnableMomentumConfig() if config is None else config
-
-    return undescribed(
-        "learnable_momentum",
-        lambda key: learnable_momentum_init(config, key),
-        lambda theta, num_steps: learnable_momentum(theta, config, num_steps),
+    return without_parameter_info(
+        "learnable_momentum", config, learnable_momentum_init, learnable_momentum
     )
 
 
 def learnable_adam_inner(config: LearnableAdamConfig | None = None) -> InnerOptimizer:
-    """Makes Adam for a learner, to be meta-trained."""
+    """Returns Adam as an `InnerOptimizer` for meta-training."""
     config = LearnableAdamConfig() if config is None else config
-
-    return undescribed(
-        "learnable_adam",
-        lambda key: learnable_adam_init(config, key),
-        lambda theta, num_steps: learnable_adam(theta, config, num_steps),
-    )
+    return without_parameter_info("learnable_adam", config, learnable_adam_init, learnable_adam)
 
 
 def _logarithms(**values: float) -> Theta:

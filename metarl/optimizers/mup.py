@@ -1,8 +1,8 @@
-"""Maximal-update parametrisation of an optimizer: one factor a tensor, told as data.
+"""Maximal-update parametrization (muP) of an optimizer: one multiplier for each tensor.
 
 Yang et al. 2022, arXiv:2203.03466; for learned optimizers ("muLO") Therien et al. 2024,
-arXiv:2406.00153. What is meta-trained on narrow networks then moves wide ones alike. The network
-has its part in this too: how it is initialised, and by what its output is divided.
+arXiv:2406.00153. An optimizer meta-trained on narrow networks then transfers to wide ones. The
+network needs muP initialization and output scaling too.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ from metarl.optimizers.protocol import InnerOptimizer, Steps
 
 
 def scale_by_multipliers(multipliers: PyTree) -> optax.GradientTransformationExtraArgs:
-    """Multiplies the update of each tensor by a number.
+    """Multiplies the update of each tensor by a scalar.
 
     Args:
-      multipliers: tree of scalars with the structure of the parameters; or a tuple with one scalar
-        a tensor, in the order of the leaves.
+      multipliers: tree of scalars with the structure of the parameters; or a tuple of scalars in
+        the order of the leaves.
 
     Raises:
-      ConfigError: in `update`, there are more or fewer multipliers than tensors.
+      ConfigError: in `update`, the number of multipliers differs from the number of tensors.
     """
     factors = jax.tree.leaves(multipliers)
 
@@ -48,9 +48,9 @@ def scale_by_multipliers(multipliers: PyTree) -> optax.GradientTransformationExt
 
 
 def mup(optimizer: InnerOptimizer) -> InnerOptimizer:
-    """Makes the optimizer whose updates are multiplied by `ParameterInfo.multiplier`.
+    """Wraps an optimizer so that its updates are multiplied by `ParameterInfo.multiplier`.
 
-    Its theta is that of `optimizer`, which may be any.
+    Theta is that of `optimizer`.
     """
 
     def transformation(
@@ -62,7 +62,7 @@ def mup(optimizer: InnerOptimizer) -> InnerOptimizer:
         )
 
     return InnerOptimizer(
-        f"mup_{optimizer.name}", optimizer.init, transformation, optimizer.wants_activity
+        f"mup_{optimizer.name}", optimizer.init, transformation, optimizer.needs_activity
     )
 
 
@@ -72,21 +72,22 @@ def fan_in_multipliers(
     scale: float = 1.0,
     fan_in: Mapping[str, int] = MappingProxyType({}),
 ) -> PyTree:
-    """Makes muLO's multipliers: `scale / fan_in` for hidden matrices, 1 for all other tensors.
+    """Returns muLO's multipliers: `scale / fan_in` for hidden matrices, 1 for all other tensors.
 
-    Others are the matrices of the input and output layers, biases, embeddings and normalisations.
+    Other tensors are matrices of input and output layers, biases, embeddings and normalizations.
 
     Args:
       params: parameters, or their shapes.
-      hidden: paths of the matrices, such as `"params/Dense_1/kernel"`.
-      scale: of the hidden learning rate.
-      fan_in: units that feed a matrix, where that is not the product of all its axes but the last.
+      hidden: paths of hidden matrices, such as `"params/Dense_1/kernel"`.
+      scale: multiplier of the hidden learning rate.
+      fan_in: input units of a matrix by path, where they differ from the product of all axes but
+        the last.
 
     Returns:
       A tree like `params` of floats.
 
     Raises:
-      ConfigError: a path is not there, or has fewer than two axes.
+      ConfigError: a path does not exist, or has fewer than two axes.
     """
     check_positive(scale=scale)
     paths, leaves = leaf_paths(params), jax.tree.leaves(params)
@@ -95,7 +96,7 @@ def fan_in_multipliers(
         if path not in shapes:
             raise ConfigError(f"There is no tensor {path!r}.{nearest(path, shapes)}")
         if len(shapes[path]) < 2:
-            raise ConfigError(f"{path!r} has the shape {shapes[path]}: it is no hidden matrix.")
+            raise ConfigError(f"{path!r} has the shape {shapes[path]}: it is not a hidden matrix.")
     factors = [
         scale / fan_in.get(path, prod(shape[:-1])) if path in hidden else 1.0
         for path, shape in shapes.items()

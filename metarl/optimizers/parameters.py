@@ -1,4 +1,4 @@
-"""What a parameter tree means to a learned optimizer: layers, networks, units, as data."""
+"""Metadata of parameter trees for learned optimizers: networks, layers, units."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from metarl.core.types import Array, PyTree
 
 @dataclass(frozen=True)
 class ParameterInfo:
-    """What one tensor is.
+    """Metadata of one tensor.
 
     Attributes:
-      network: which network it belongs to; gradients of one network are clipped together.
+      network: name of its network; gradients of one network are clipped together.
       layer: position of its module in that network, from 0 (input) to 1 (output).
-      noisy: whether its updates may be random.
-      units: path of the module whose output units its last axis counts, if their activity will be
-        told; None = it will not, and the units pass for equally active.
-      multiplier: by which maximal-update parametrisation multiplies its updates, a scalar.
+      noisy: whether its updates may be stochastic.
+      units: path of the module whose output units are its last axis, if their activity is measured;
+        None = not measured, the units count as equally active.
+      multiplier: factor of its updates under maximal-update parametrization, a scalar.
     """
 
     network: str
@@ -31,7 +31,7 @@ class ParameterInfo:
 
 
 class _Module:
-    """A module's place: its network, and its position in it."""
+    """Network of a module, and its position in it."""
 
     def __init__(self, network: str, layer: float):
         self.network, self.layer = network, layer
@@ -49,15 +49,15 @@ def describe(
 
     Args:
       params: parameters, or their shapes.
-      networks: the paths of the modules of each network, from input to output, such as
+      networks: paths of the modules of each network, from input to output, such as
         `{"actor": ("params/torso/Dense_0", "params/head")}`; a tensor may be a module by itself. A
-        module that several networks name counts in each and belongs to the first. None = all is
-        one network `""` whose modules are the containers of tensors, in the order of the tree.
-      noisy: networks whose updates may be random.
-      measured: whether each update will be told the activity of every module that contains tensors.
+        module listed by several networks counts in each and belongs to the first. None = one
+        network `""` whose modules are the containers of tensors, in the order of the tree.
+      noisy: networks whose updates may be stochastic.
+      measured: whether each update receives the activity of every module that contains tensors.
 
     Raises:
-      ConfigError: a tensor belongs to no module, or a module or network is not there.
+      ConfigError: a tensor belongs to no module, or a module or network does not exist.
     """
     paths = leaf_paths(params)
     if networks is None:
@@ -82,7 +82,7 @@ def describe(
 
 
 def leaf_paths(params: PyTree) -> list[str]:
-    """Lists the path of every leaf, its keys joined by `/`, in the order of the leaves."""
+    """Returns the path of every leaf, its keys joined by `/`, in the order of the leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
@@ -90,7 +90,7 @@ def leaf_paths(params: PyTree) -> list[str]:
 def clip_by_network_norm(
     max_norm: float, info: Sequence[ParameterInfo]
 ) -> optax.GradientTransformationExtraArgs:
-    """Clips the gradient of each network to a global norm of its own."""
+    """Clips the gradient of each network by its own global norm."""
 
     def labels(params: PyTree) -> PyTree:
         return jax.tree.unflatten(jax.tree.structure(params), [leaf.network for leaf in info])
@@ -121,7 +121,7 @@ def _parent(path: str) -> str:
 
 
 def _upwards(path: str) -> Iterator[str]:
-    """Yields a path, what it lies in, and so on up to the root `""`."""
+    """Yields a path and all its parents up to the root `""`."""
     yield path
     while path:
         path = _parent(path)

@@ -1,31 +1,33 @@
-"""What an optimizer of an inner learner is: a function from theta to an optax transformation."""
+"""The `InnerOptimizer` protocol: a function from theta to an optax transformation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import optax
 
 from metarl.core.types import Array, Key, Theta
 from metarl.optimizers.parameters import ParameterInfo
 
+_Config = TypeVar("_Config")
+
 Activity: TypeAlias = Mapping[str, Array]
 """Mean absolute activation `[H]` of the output units of each module, by the module's path."""
 
 
 Steps: TypeAlias = int | Array
-"""How many updates a lifetime has: a number, or an integer scalar of a sampled task."""
+"""Number of updates of a lifetime: an int, or an integer scalar array of a sampled task."""
 
 
 class UpdateContext(NamedTuple):
-    """What a learner tells its optimizer beside the gradient: optax's keyword arguments.
+    """Extra arguments that a learner passes to `update`, beside gradient and parameters.
 
     Attributes:
       progress: `n / (N - 1)` in the n-th (from 0) of N updates of the lifetime, scalar in [0, 1].
       epoch_progress: `e / (E - 1)` in the e-th (from 0) of E epochs over a batch, scalar in [0, 1].
-      key: for an optimizer that is random.
-      activity: on the batch of this gradient; None = not measured.
-      value: the loss whose gradient this is, a scalar; None = not told.
+      key: random key for a stochastic optimizer.
+      activity: mean absolute activations on the batch of this gradient; None = not measured.
+      value: loss whose gradient this is, a scalar; None = not provided.
     """
 
     progress: Array
@@ -37,15 +39,15 @@ class UpdateContext(NamedTuple):
 
 @dataclass(frozen=True)
 class InnerOptimizer:
-    """An optimizer, learned or written down.
+    """An inner optimizer, learned or handcrafted.
 
     Attributes:
-      name: how people call it.
-      init: `key -> theta`, the meta-parameters; `()` for one that is written down.
-      transformation: `(theta, info, num_steps) -> optax transformation`; its `update` is given the
-        fields of `UpdateContext` as keyword arguments. `info` describes parameters leaf by leaf;
-        `num_steps`, a number or an integer scalar, is how many updates a lifetime has.
-      wants_activity: whether `activity` is to be measured.
+      name: display name.
+      init: function `key -> theta` that draws the meta-parameters; `()` for a handcrafted one.
+      transformation: function `(theta, info, num_steps) -> optax transformation`. The `update` of
+        the transformation receives the fields of `UpdateContext` as keyword arguments. `info`
+        describes the parameters leaf by leaf; `num_steps` is the number of updates of a lifetime.
+      needs_activity: whether the learner must measure `activity`.
     """
 
     name: str
@@ -53,29 +55,40 @@ class InnerOptimizer:
     transformation: Callable[
         [Theta, tuple[ParameterInfo, ...], Steps], optax.GradientTransformationExtraArgs
     ]
-    wants_activity: bool = False
+    needs_activity: bool = False
 
 
 def from_optax(name: str, transformation: optax.GradientTransformation) -> InnerOptimizer:
-    """Makes the inner optimizer that is this transformation, whatever the parameters are."""
+    """Wraps an optax transformation without meta-parameters as an inner optimizer."""
     tx = optax.with_extra_args_support(transformation)
     return InnerOptimizer(name, lambda key: (), lambda theta, info, num_steps: tx)
 
 
-def undescribed(
+def without_parameter_info(
     name: str,
-    init: Callable[[Key], Theta],
-    make: Callable[[Theta, Steps], optax.GradientTransformationExtraArgs],
+    config: _Config,
+    init: Callable[[_Config, Key], Theta],
+    make: Callable[[Theta, _Config, Steps], optax.GradientTransformationExtraArgs],
 ) -> InnerOptimizer:
-    """Makes the inner optimizer `make(theta, num_steps)`, which asks nothing of single tensors."""
-    return InnerOptimizer(name, init, lambda theta, info, num_steps: make(theta, num_steps))
+    """Returns the inner optimizer of an architecture that ignores `ParameterInfo`.
+
+    Args:
+      name: display name.
+      config: config of the architecture.
+      init: function `(config, key) -> theta`.
+      make: function `(theta, config, num_steps) -> optax transformation`.
+    """
+    return InnerOptimizer(
+        name,
+        lambda key: init(config, key),
+        lambda theta, info, num_steps: make(theta, config, num_steps),
+    )
 
 
-def assuming(optimizer: InnerOptimizer, num_steps: Steps | None) -> InnerOptimizer:
-    """Makes the optimizer that believes a lifetime to have `num_steps` updates, whatever it has.
+def with_horizon(optimizer: InnerOptimizer, num_steps: Steps | None) -> InnerOptimizer:
+    """Conditions an optimizer on a fixed `num_steps`, as an ablation of the true horizon.
 
-    So one learns what knowing is worth. None = the optimizer itself, which believes what it is
-    told.
+    None = the optimizer itself, conditioned on the true number of updates.
     """
     if num_steps is None:
         return optimizer
@@ -86,10 +99,10 @@ def assuming(optimizer: InnerOptimizer, num_steps: Steps | None) -> InnerOptimiz
 
 
 def fixed(optimizer: InnerOptimizer, theta: Theta) -> InnerOptimizer:
-    """Closes an optimizer over its theta, so that something else can be meta-learned with it."""
+    """Closes an optimizer over its theta, so that it has no meta-parameters."""
     return InnerOptimizer(
         optimizer.name,
         lambda key: (),
         lambda _, info, num_steps: optimizer.transformation(theta, info, num_steps),
-        optimizer.wants_activity,
+        optimizer.needs_activity,
     )

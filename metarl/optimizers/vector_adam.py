@@ -1,4 +1,4 @@
-"""Adam behind gradient clipping, as it is fastest for networks of a dozen small tensors."""
+"""Adam with gradient clipping on one flat vector, fast for networks of many small tensors."""
 
 import jax.numpy as jnp
 import optax
@@ -12,13 +12,13 @@ def vector_adam(
     epsilon: float,
     max_norm: float | None,
 ) -> optax.GradientTransformation:
-    """Adam on all parameters as one vector; tensor by tensor it is six operations for each.
+    """Returns Adam on all parameters as one vector, which saves six operations per tensor.
 
     Args:
-      learning_rate: of Adam, or its schedule.
-      betas: decay of the first and second moments.
-      epsilon: added to the root of the second moment.
-      max_norm: global norm to which gradients are clipped; None = they are not.
+      learning_rate: learning rate, or its schedule.
+      betas: decays of the first and second moments.
+      epsilon: constant added to the root of the second moment.
+      max_norm: maximum global norm of the gradient; None = no clipping.
     """
     adam = optax.adam(learning_rate, *betas, eps=epsilon)
     if max_norm is None:
@@ -27,12 +27,12 @@ def vector_adam(
 
 
 def linear_decay(start: float, steps: int | Array) -> optax.Schedule:
-    """From `start` to zero over `steps`, which may be traced; optax's wants a Python number."""
+    """Linear schedule from `start` to zero over `steps`, which unlike optax's may be traced."""
     return lambda count: start * (1.0 - jnp.clip(count, 0, steps) / steps)
 
 
 def _clip_by_norm(most: float) -> optax.GradientTransformation:
-    """Clips a vector. Its norm is a product, since XLA on CPU cuts long sums into windows."""
+    """Clips a vector by its norm, computed as a product: XLA on CPU splits long sums."""
 
     def clipped(gradient: Array, _: Array | None) -> Array:
         norm = jnp.sqrt(jnp.vdot(gradient, gradient))

@@ -1,4 +1,4 @@
-"""Every learned optimizer behaves as optax wants a transformation to, and shrugs off bad input.
+"""Every learned optimizer follows optax's conventions, and tolerates or rejects bad input.
 
 One small tree of rank 0 to 4, of two precisions, and one row an architecture, whose update compiles
 once; `tests/optimizers` compares its numbers with the formulas.
@@ -38,7 +38,7 @@ CONFIGS = {
     "velo": optimizers.VeLOConfig(hidden=3, networks=2, width=2),
 }
 GIVEN = {"value": np.float32(2.0), "unknown": np.float32(1.0)}
-"""Keyword arguments; one of them nobody knows."""
+"""Keyword arguments, one of which is unknown."""
 
 
 TOLERANCE = {"velo": 2e-4}
@@ -176,7 +176,7 @@ def test_it_works_inside_optax(row):
     assert_close(got, jax.tree.map(lambda u, p: 2 * (0.5 * u - 0.1 * p), plain, params))
 
 
-def test_memory_survives_a_checkpoint(row, tmp_path):
+def test_state_survives_a_checkpoint(row, tmp_path):
     params = draw(0)
     tx = row.make(row.theta)
     _, state = row.step(row.theta, draw(1), tx.init(params), params)

@@ -24,7 +24,7 @@ from metarl.optimizers import (
     from_optax,
     open_inner_optimizer,
 )
-from metarl.optimizers.open_network import from_vector, to_vector
+from metarl.optimizers.open.open_network import from_vector, to_vector
 from metarl.problems.agent_settings import settings_for
 from metarl.tasks.environments import FixedTask
 from tests.learning import probes
@@ -58,7 +58,7 @@ class Notes(NamedTuple):
     activity: dict
 
 
-def witness(params, wants_activity=True):
+def witness(params, needs_activity=True):
     """An optimizer that changes nothing and records its arguments."""
 
     def transformation(theta, info, num_steps):
@@ -81,7 +81,7 @@ def witness(params, wants_activity=True):
         leaves = jax.tree.leaves(params)
         return optax.GradientTransformationExtraArgs(init, update)
 
-    return InnerOptimizer("witness", lambda key: (), transformation, wants_activity)
+    return InnerOptimizer("witness", lambda key: (), transformation, needs_activity)
 
 
 def test_an_optimizer_is_told_where_it_stands(key):
@@ -120,7 +120,7 @@ def test_an_optimizer_is_told_where_it_stands(key):
 def test_activity_is_measured_only_for_who_wants_it(key):
     learner = PPO(probes.constant_reward().env, SMALL, rules.ppo())
     shapes = jax.eval_shape(lambda k: learner.init(k, (), {}).params, key)
-    learner = replace(learner, inner_optimizer=witness(shapes, wants_activity=False))
+    learner = replace(learner, inner_optimizer=witness(shapes, needs_activity=False))
     state = jax.eval_shape(
         lambda k: train(learner, learner.initial_theta(k), k)[2], jax.random.key(0)
     )
@@ -172,7 +172,7 @@ def test_evolution_finds_a_gradient_of_theta(open_learner, key):
         lambda theta, info, num_steps: optimizer.transformation(
             from_vector(network, theta), info, num_steps
         ),
-        optimizer.wants_activity,
+        optimizer.needs_activity,
     )
     config = replace(SMALL, network=NetworkConfig(hidden=()))
     learner = replace(open_learner, inner_optimizer=flat, config=config)

@@ -1,15 +1,15 @@
-"""Lowering for accelerators that this machine does not have."""
+"""Cross-lowering for accelerators that this machine does not have."""
 
 import jax
 
 
 def lowered_for_gpu(function, *arguments):
-    """The program for an H200, as text; kernels in it have become Triton's code."""
+    """Lowers a program for an H200, with kernels as Triton code; returns text."""
     return _lowered("cuda", ("NVIDIA H200", 132, "gpu"), function, arguments)
 
 
 def lowered_for_tpu(function, *arguments):
-    """The program for a v5e, as text; kernels in it have become Mosaic's code."""
+    """Lowers a program for a v5e, with kernels as Mosaic code; returns text."""
     return _lowered("tpu", ("TPU v5 lite", 1, "tpu"), function, arguments)
 
 

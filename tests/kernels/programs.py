@@ -1,8 +1,8 @@
-"""What programs consist of."""
+"""Inspection of jaxprs."""
 
 
 def equations(program):
-    """All equations of a program, those of its parts included."""
+    """Yields all equations of a jaxpr and its sub-jaxprs."""
     for eqn in getattr(program, "jaxpr", program).eqns:
         yield eqn
         for part in eqn.params.values():

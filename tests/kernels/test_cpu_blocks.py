@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from metarl.kernels.lopt_update import arg_specs, cpu_blocks, cpu_loops, lopt_apply, lopt_update
-from metarl.kernels.lopt_update.cuts import cuts
+from metarl.kernels.lopt_update.block_specs import block_specs
 
-from metarl.optimizers.adafac_mlp_lopt import FEATURES
+from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
 from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import (
     CASES,
@@ -25,7 +25,7 @@ from tests.kernels.test_lopt_update import (
 pytestmark = pytest.mark.kernel
 
 SMALL = cpu_loops.Sizes(whole=8, summed=12, unrolled=10, products=6, least=1)
-"""Every tensor of the tests is cut into several blocks, and along several axes."""
+"""Every tensor of the tests is split into several blocks along several axes."""
 
 SPECS = (
     arg_specs.ArgSpec("equal blocks", (8, 12)),
@@ -47,7 +47,7 @@ def small(monkeypatch):
 
 
 def one_step_in_place(case, spec):
-    """`one_step`, with the step as the difference of parameters."""
+    """Like `one_step`, with the step as the difference of parameters."""
     features, exponent = CASES[case][0], CASES[case][-1]
 
     def run(layers, p, g, moments):
@@ -62,22 +62,27 @@ def one_step_in_place(case, spec):
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (37,), (4, 6), (13, 11), (5, 1, 6), (3, 2, 5, 7)])
 @pytest.mark.parametrize("most", [1, 4, 6, 10, 1000])
-def test_every_element_is_fresh_in_one_block(shape, most):
-    blocks = cuts(shape, most)
+def test_first_visit_masks_cover_every_element_once(shape, most):
+    blocks = block_specs(shape, most)
     assert np.prod(blocks.block) <= most
     assert np.prod(blocks.block) >= min(np.prod(shape), (most + 1) // 2) / 2
-    seen, places = np.zeros(shape, int), np.arange(np.prod(shape)).reshape(shape)
+    visits, places = np.zeros(shape, int), np.arange(np.prod(shape)).reshape(shape)
     for index in range(blocks.number):
-        starts, fresh = blocks.starts(jnp.int32(index)), blocks.fresh(jnp.int32(index))
-        own = np.asarray(blocks.cut(jnp.asarray(places), starts))
+        starts, first_visit = (
+            blocks.starts(jnp.int32(index)),
+            blocks.first_visit_mask(jnp.int32(index)),
+        )
+        own = np.asarray(blocks.read(jnp.asarray(places), starts))
         assert own.shape == blocks.block
-        seen.reshape(-1)[own[np.ones(own.shape, bool) if fresh is None else fresh]] += 1
-    np.testing.assert_array_equal(seen, 1)
+        visits.reshape(-1)[
+            own[np.ones(own.shape, bool) if first_visit is None else first_visit]
+        ] += 1
+    np.testing.assert_array_equal(visits, 1)
 
 
-def test_blocks_of_primes_are_neither_small_nor_everything():
-    assert cuts((4099, 64), 4096).block == (64, 64)
-    assert cuts((8, 4099), 1024).block == (1, 820)
+def test_blocks_of_prime_sizes_are_of_moderate_size():
+    assert block_specs((4099, 64), 4096).block == (64, 64)
+    assert block_specs((8, 4099), 1024).block == (1, 820)
 
 
 @pytest.mark.usefixtures("small")
@@ -85,7 +90,7 @@ def test_blocks_of_primes_are_neither_small_nor_everything():
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 @pytest.mark.sampled(5)
 def test_blocks_against_float64(spec, case):
-    assert cpu_blocks.cut(CASES[case][0], spec.shape)
+    assert cpu_blocks.is_blocked(CASES[case][0], spec.shape)
     compare(case, spec, jax.jit(one_step(case, spec, "cpu_blocks")))
 
 
@@ -145,13 +150,13 @@ def test_derivatives_are_the_reference_s(update, batch):
     )
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert np.abs(y).max() > 0
-        # the backward pass is the same, of ends that differ by the 3e-6 of `compare`
+        # the backward pass is the same, of results that differ by the 3e-6 of `compare`
         np.testing.assert_allclose(x, y, rtol=0, atol=3e-6 * np.abs(y).max())
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("implementation", ["cpu_blocks", "reference"])
-def test_what_is_not_finite_counts_as_zero_and_what_is_huge_as_a_million(implementation):
+def test_non_finite_gradients_count_as_zero_and_large_ones_are_clipped(implementation):
     case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (7, 5))
     layers, p, g = draw(spec, case)
     run = jax.jit(one_step(case, spec, implementation))
@@ -162,17 +167,17 @@ def test_what_is_not_finite_counts_as_zero_and_what_is_huge_as_a_million(impleme
     jax.tree.map(np.testing.assert_array_equal, made, want)
 
 
-def test_who_is_cut():
-    assert cpu_blocks.cut(FEATURES, (64, 65))
-    assert not cpu_blocks.cut(FEATURES, (64, 64))
-    assert not cpu_blocks.cut(FEATURES, (10_000,))
-    assert cpu_blocks.cut(CELO2, (64, 65))
-    assert not cpu_blocks.cut(CELO2, (2, 64, 65))  # its normalisers are of each matrix
-    assert cpu_blocks.cut(replace(CELO2, normaliser_axes=3), (2, 64, 65))
+def test_which_tensors_are_blocked():
+    assert cpu_blocks.is_blocked(FEATURES, (64, 65))
+    assert not cpu_blocks.is_blocked(FEATURES, (64, 64))
+    assert not cpu_blocks.is_blocked(FEATURES, (10_000,))
+    assert cpu_blocks.is_blocked(CELO2, (64, 65))
+    assert not cpu_blocks.is_blocked(CELO2, (2, 64, 65))  # its normalizers are of each matrix
+    assert cpu_blocks.is_blocked(replace(CELO2, normalizer_axes=3), (2, 64, 65))
 
 
 def memory_of(case, spec, in_place):
-    """Bytes a parameter that an update needs, and those of temporaries."""
+    """Returns bytes per parameter of an update, and those of temporaries."""
     features, exponent = CASES[case][0], CASES[case][-1]
     update = lopt_apply if in_place else lopt_update
 
@@ -198,7 +203,7 @@ def like(g):
 @pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
 @pytest.mark.parametrize("shape", [(512, 512), (509, 521), (3, 3, 160, 181)], ids=str)
 @pytest.mark.sampled(2)
-def test_in_place_nothing_is_copied(shape, case):
+def test_in_place_updates_make_no_copy(shape, case):
     """Parameters, gradients, four moments: 24 bytes; the claim has room for an update, 4 more."""
     needed, temporary = memory_of(case, arg_specs.ArgSpec("", shape), in_place=True)
     assert 24 <= needed <= 28.3
@@ -213,8 +218,8 @@ def test_a_population_in_place_is_not_copied():
 
 
 @pytest.mark.parametrize(("case", "floats"), [("adafac, 4 wide", 2), ("adafac, 32 wide", 1)])
-def test_otherwise_only_results_are_new(case, floats):
-    """But for the root of the mean square, where the network is spelt out, and blocks."""
+def test_other_updates_allocate_only_results(case, floats):
+    """Except for the root of the mean square where the network is unrolled, and blocks."""
     needed, temporary = memory_of(case, arg_specs.ArgSpec("", (512, 512)), in_place=False)
     assert temporary <= 4 * floats + 0.3
     assert needed <= 24 + 20 + 4 * floats + 0.6  # averages over rows and columns, twice

@@ -1,4 +1,4 @@
-"""The learned update against the unfolded formula in float64, for all kinds of calls."""
+"""The learned update against the naive formula in float64, for all kinds of calls."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -18,31 +18,31 @@ from metarl.kernels.lopt_update import (
     tiles,
 )
 
-from metarl.optimizers.adafac_mlp_lopt import FEATURES
-from metarl.optimizers.velo_network import VELO_FEATURES
+from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
+from metarl.optimizers.velo.velo_network import VELO_FEATURES
 from tests.optimizers import numpy_lopt
 
 pytestmark = pytest.mark.kernel
 
 DECAYS = (0.9, 0.99, 0.999)
 RATES = Rates(*(np.float32([1 - d for d in ds]) for ds in (DECAYS, (0.999,), DECAYS)))
-CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+CELO2 = replace(VELO_FEATURES, rms_eps=1e-8, normalizer_eps=1e-9, normalizer_axes=2)
 
 EVERYWHERE = (*implementations(), "unfolded")
-"""The last one runs on every machine, but is not tried unasked."""
+"""The last one runs on every machine, but is not chosen automatically."""
 
 
 def adafac(tensor, p, g):
-    return numpy_lopt.normalised(numpy_lopt.adafac_channels(tensor, p, g))
+    return numpy_lopt.normalize(numpy_lopt.adafac_channels(tensor, p, g))
 
 
 def velo(tensor, p, g):
-    return numpy_lopt.normalised(numpy_lopt.velo_channels(tensor, p, g))
+    return numpy_lopt.normalize(numpy_lopt.velo_channels(tensor, p, g))
 
 
 def celo2(tensor, p, g):
     channels = numpy_lopt.velo_channels(tensor, p, g, eps=1e-8)
-    return numpy_lopt.normalised(channels, 1e-9, axes=2)
+    return numpy_lopt.normalize(channels, 1e-9, axes=2)
 
 
 # feature set, its channels in float64, limit of gradients, units of each layer, exponent
@@ -56,7 +56,7 @@ CASES = {
 
 
 def draw(spec, case, seed=0):
-    """Weights, parameters, gradients of two steps; rows differ by orders of magnitude."""
+    """Draws weights, parameters and gradients of two steps; row scales differ by magnitudes."""
     rng = np.random.default_rng(seed)
     units = CASES[case][3]
     layers = [
@@ -72,7 +72,7 @@ def draw(spec, case, seed=0):
 
 
 def one_step(case, spec, implementation):
-    """`(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
+    """Returns `(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
     feature_set, _, _, _, exponent = CASES[case]
 
     def run(layers, p, g, moments):
@@ -89,7 +89,7 @@ def start(spec):
 
 
 def expected(case, layers, p, g):
-    """Steps and moments of one member of the batch, in float64."""
+    """Returns steps and moments of one batch member in float64."""
     _, channels, limit, _, exponent = CASES[case]
     tensor = numpy_lopt.Tensor(p.shape, DECAYS, (0.999,), DECAYS)
     steps = []
@@ -107,7 +107,7 @@ def check(case, spec, implementation):
 
 
 def compare(case, spec, run):
-    """Two steps of `run`, see `one_step`, against float64."""
+    """Compares two steps of `run`, see `one_step`, with float64."""
     layers, p, g = draw(spec, case)
     first, moments = run(layers, p, g[0], start(spec))
     second, moments = run(layers, p, g[1], moments)
@@ -147,7 +147,7 @@ def test_every_feature_set(case, shape, implementation):
 
 @pytest.mark.parametrize("spec", arg_specs.TILED, ids=lambda spec: spec.name)
 @pytest.mark.sampled(2)
-def test_the_reference_in_pieces(spec):
+def test_the_reference_on_tiles(spec):
     check("adafac, 32 wide", spec, "reference")
 
 
@@ -157,7 +157,7 @@ def test_a_million_elements(implementation):
     check("adafac, 4 wide", arg_specs.ArgSpec("", (1021, 1031)), implementation)
 
 
-def test_normalisers_in_pieces():
+def test_normalizers_on_tiles():
     check("celo2", arg_specs.ArgSpec("", (2, 83, 64)), "reference")
 
 
@@ -169,7 +169,7 @@ def test_of_equal_axes_the_later_is_larger():
     assert factored_axes((8, 2, 8, 1)) == (0, 2)
 
 
-def test_parameters_are_moved():
+def test_parameters_are_updated():
     case, spec = "velo", arg_specs.ArgSpec("", (4, 3), dtype="bfloat16")
     layers, p, g = draw(spec, case)
     given = (VELO_FEATURES, layers, 0.5, p, g[0], start(spec), RATES, CASES[case][-1])
@@ -185,7 +185,7 @@ def test_parameters_are_moved():
 
 
 @pytest.mark.parametrize(("implementation", "made"), [("unfolded", True), ("reference", False)])
-def test_only_the_unfolded_one_makes_an_array_of_all_channels(implementation, made):
+def test_only_the_naive_one_makes_an_array_of_all_channels(implementation, made):
     case, spec = "adafac, 4 wide", arg_specs.ArgSpec("", (6, 4))
     layers, p, g = draw(spec, case)
     program = jax.make_jaxpr(one_step(case, spec, implementation))(layers, p, g[0], start(spec))

@@ -1,4 +1,4 @@
-"""Tensors that share calls: each as the formula has it, in float64, by itself."""
+"""Batched calls against the formula of each tensor in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,13 @@ from tests.kernels.test_lopt_update import CASES, RATES, draw, expected
 pytestmark = pytest.mark.kernel
 
 SHAPES = ((), (5, 6), (19,), (5, 6))
-"""Vectors of less than a row and of several; a shape that is stacked, of the least rank that is."""
+"""Vectors shorter and longer than a row; a stacked shape of the minimum rank."""
 
 ROWS_OF_EIGHT = Grouping(row=8)
 
 
 def drawn(case, own_networks, batch=()):
-    """Layers, scale, parameter and two gradients of each tensor; sizes differ by magnitudes."""
+    """Draws layers, scale, parameter and two gradients of each tensor."""
     tensors = [draw(ArgSpec("", shape, batch), case, seed) for seed, shape in enumerate(SHAPES)]
     layers = [tensor[0] for tensor in tensors] if own_networks else [tensors[0][0]] * len(SHAPES)
     scales = np.float32(np.geomspace(0.1, 2.0, len(SHAPES)))
@@ -51,7 +51,7 @@ def updated(case, grouping, own_networks, many=lopt_update_many):
     ("case", "own_networks"),
     [("adafac, 4 wide", False), ("velo", True), ("celo2, wide", False)],
 )
-def test_each_tensor_moves_as_if_alone(case, own_networks):
+def test_each_tensor_is_updated_independently(case, own_networks):
     layers, scales, ps, gs = drawn(case, own_networks)
     run = jax.jit(updated(case, ROWS_OF_EIGHT, own_networks))
     moments = [init_moments(shape, 3, 1, 3) for shape in SHAPES]
@@ -75,8 +75,8 @@ def test_each_tensor_moves_as_if_alone(case, own_networks):
         assert moments[i].row.shape == init_moments(shape, 3, 1, 3).row.shape
 
 
-def test_each_tensor_is_moved_in_its_own_dtype():
-    """Joined vectors may have several; what is stacked has one."""
+def test_each_tensor_is_updated_in_its_own_dtype():
+    """Packed vectors may have several dtypes; stacked tensors have one."""
     dtypes = (jnp.float32, jnp.bfloat16, jnp.bfloat16, jnp.bfloat16)
     layers, scales, ps, gs = drawn("velo", own_networks=True)
     ps = [p.astype(dtype) for p, dtype in zip(ps, dtypes, strict=True)]
@@ -95,8 +95,8 @@ def test_each_tensor_is_moved_in_its_own_dtype():
         np.testing.assert_allclose(moved.rms, tensor.v, rtol=2e-6)
 
 
-def test_two_roundings_are_seen():
-    """Else the test above would not tell a step that was rounded first."""
+def test_two_roundings_would_fail():
+    """Otherwise the test above would not detect a step that was rounded first."""
     rng = np.random.default_rng(0)
     p, step = (np.float64(jnp.bfloat16(x)) for x in rng.normal(size=(2, 100)))
     step = step * 0.3
@@ -105,9 +105,9 @@ def test_two_roundings_are_seen():
         assert_rounded_once(jnp.bfloat16(p - np.float64(jnp.bfloat16(step))), p - step, 1e-5)
 
 
-def test_a_population_with_weights_of_its_own_and_gradients_through_it():
-    """vmapped; and backwards, where what fills rows up must not turn into NaN."""
-    case = "celo2, wide"  # its channels of an element that saw no gradient are infinite
+def test_a_vmapped_population_and_its_gradients():
+    """In the backward pass, the padding of rows must not turn into NaN."""
+    case = "celo2, wide"  # its channels of an element without gradient are infinite
     layers, scales, ps, gs = drawn(case, own_networks=False, batch=(2,))
     layers, gs = layers[:1], [g[0] for g in gs]
     moments = jax.tree.map(
@@ -133,7 +133,7 @@ def test_a_population_with_weights_of_its_own_and_gradients_through_it():
 
 
 def test_calls_are_shared():
-    """Else nothing here would tell sharing from not sharing: equations count the calls."""
+    """The number of equations counts the calls."""
 
     def size(grouping, many=lopt_update_many):
         layers, scales, ps, gs = drawn("velo", own_networks=True)
@@ -173,18 +173,18 @@ def test_sizes_below_the_least_are_errors(name, least):
 @pytest.mark.parametrize(
     ("sizes", "widest"), [([3], 8), ([1, 8, 19, 2, 16], 8), ([3, 1, 4], 1), ([9, 2], 4)]
 )
-def test_vectors_laid_out_in_rows_and_back(sizes, widest):
+def test_vectors_packed_into_rows_and_back(sizes, widest):
     rows = Rows(tuple(sizes), widest)
     vectors = [np.float32(np.arange(2 * n).reshape(2, n) + 100 * i) for i, n in enumerate(sizes)]
-    laid = np.asarray(rows.lay(vectors))
-    assert laid.shape == (len(rows.owners), 2, rows.width)
+    packed = np.asarray(rows.pack(vectors))
+    assert packed.shape == (len(rows.segment_ids), 2, rows.width)
     assert rows.inside.sum() == sum(sizes)
-    for owner, inside, row in zip(rows.owners, rows.inside, laid, strict=True):
+    for segment, inside, row in zip(rows.segment_ids, rows.inside, packed, strict=True):
         assert np.all(row[:, ~inside] == 1)
-        assert np.isin(row[:, inside], vectors[owner]).all()
-    for x, y in zip(vectors, rows.back(laid), strict=True):
+        assert np.isin(row[:, inside], vectors[segment]).all()
+    for x, y in zip(vectors, rows.unpack(packed), strict=True):
         np.testing.assert_array_equal(x, y)
-    sums = np.where(rows.inside[:, None], laid, 0).sum(-1)
+    sums = np.where(rows.inside[:, None], packed, 0).sum(-1)
     want = [x.mean(-1) for x in vectors]
     # small whole numbers, whose sums are exact; then a division
     np.testing.assert_allclose(rows.means(sums), want, rtol=2e-7)

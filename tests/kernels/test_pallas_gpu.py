@@ -1,4 +1,4 @@
-"""The kernels for GPUs: their results, step by step on this machine, and their lowering for one."""
+"""GPU kernels: results in interpret mode, and lowering for an H200."""
 
 from dataclasses import replace
 from functools import partial
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.kernel
 
 SMALL = Strips(16, rows=(2, 2))
 TINY = KernelConfig(SMALL, SMALL, interpret=True)
-"""Strips of 2 x 16: small tensors have several, and at the edges they stick out."""
+"""Strips of 2 x 16: small tensors have several, and they exceed the edges."""
 
 CALLS = {
     "adafac, 4 wide": [
@@ -59,7 +59,7 @@ CALLS = {
 
 
 def one_step(case, spec, update):
-    """`(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
+    """Returns `(layers, p, g, moments) -> (step, moments)`, vmapped over the batch."""
     features, _, _, _, exponent = CASES[case]
 
     def run(layers, p, g, moments):
@@ -94,8 +94,8 @@ def test_a_million_elements_in_strips_of_real_size(case):
     )
 
 
-def test_what_is_not_written_or_does_not_exist_is_not_a_number():
-    """Else the test above would not see an element forgotten, or read beyond the edge."""
+def test_unwritten_and_nonexistent_elements_are_nan():
+    """Otherwise the test above would not detect a missing element or a read beyond the edge."""
 
     def kernel(x, seen, forgotten):
         seen[...] = jnp.full(4, jnp.sum(x[...]))
@@ -108,7 +108,7 @@ def test_what_is_not_written_or_does_not_exist_is_not_a_number():
 
 @pytest.mark.parametrize("case", ["adafac, 4 wide", "adafac, 32 wide"])
 def test_nothing_is_touched_beyond_the_edge(case):
-    """Here that would do no harm; on a GPU it would read and write what belongs to others."""
+    """Harmless in interpret mode; on a GPU it would access memory of other arrays."""
     spec = ArgSpec("", (5, 37))
     layers, p, g = draw(spec, case)
     update = partial(pallas_gpu.lopt_update, config=TINY)
@@ -151,7 +151,7 @@ def test_moments_are_written_in_place():
     assert text.count("output_operand_alias<") == 2
 
 
-def test_parameters_are_moved_in_place():
+def test_parameters_are_updated_in_place():
     case, spec = "adafac, 4 wide", ArgSpec("", (5, 37), dtype="bfloat16")
     layers, p, g = draw(spec, case)
     config = replace(TINY, in_place=True)
@@ -169,8 +169,8 @@ def test_parameters_are_moved_in_place():
     assert lowered(ArgSpec("", (8, 32)), case, config).count("output_operand_alias<") == 3
 
 
-def test_tensors_of_one_shape_are_moved_in_one_call(monkeypatch):
-    """As a user asks for it, but that the kernels run step by step."""
+def test_tensors_of_one_shape_share_one_call(monkeypatch):
+    """Through the public API, with kernels in interpret mode."""
     real, case, shape = pallas_gpu.lopt_update, "adafac, 4 wide", (3, 18)
 
     def interpreted(*arguments, config):
@@ -233,16 +233,16 @@ def test_which_tensors_are_tiled():
     assert not pallas_gpu.tiled(replace(adafac, rms=2), (2, 2))
 
 
-def test_a_tensor_laid_out_as_matrices_and_back():
+def test_a_tensor_packed_as_matrices_and_back():
     shape = (5, 2, 7, 3)
     layout = matrices(shape)
     x = np.arange(2 * 5 * 2 * 7 * 3).reshape(2, *shape)
-    laid = layout.lay(x)
-    assert laid.shape == (2, layout.batch, layout.rows, layout.columns) == (2, 6, 5, 7)
+    packed = layout.pack(x)
+    assert packed.shape == (2, layout.batch, layout.rows, layout.columns) == (2, 6, 5, 7)
     for place in np.ndindex(2, 6, 5, 7):
         k, b, i, j = place
-        assert laid[place] == x[k, i, b // 3, j, b % 3]
-    np.testing.assert_array_equal(layout.back(laid), x)
+        assert packed[place] == x[k, i, b // 3, j, b % 3]
+    np.testing.assert_array_equal(layout.unpack(packed), x)
 
 
 @pytest.mark.parametrize("batch", [1, 40])
@@ -291,7 +291,7 @@ def test_without_a_gpu_blocks_run_and_a_kernel_is_an_error():
 
 
 def test_with_a_gpu_a_kernel_runs_when_it_is_named(monkeypatch):
-    """Unasked it may run once a GPU has compared it with the reference."""
+    """It becomes automatic once a GPU has compared it with the reference."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert implementations() == ("reference",)
     assert choose(None) == "reference"
@@ -300,7 +300,7 @@ def test_with_a_gpu_a_kernel_runs_when_it_is_named(monkeypatch):
 
 
 def lowered(spec, case, config):
-    """The program of one call for a GPU."""
+    """Returns the program of one call for a GPU."""
     shaped = jax.ShapeDtypeStruct
     layers = [
         (shaped((*spec.batch, a, b), jnp.float32), shaped((*spec.batch, b), jnp.float32))

@@ -1,4 +1,4 @@
-"""The kernels for TPUs: their results, step by step on this machine, and their lowering for one."""
+"""TPU kernels: results in interpret mode, and lowering for a v5e."""
 
 from functools import partial
 from itertools import pairwise
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kernel
 
 SMALL = Tiles(32, 16, least=(1, 16))
 TINY = KernelConfig(SMALL, SMALL, interpret=True)
-"""Tiles of 2 x 16: small tensors have several, and at the edges they stick out into NaN."""
+"""Tiles of 2 x 16: small tensors have several, and they exceed the edges, into NaN."""
 
 CALLS = [
     ("adafac, 4 wide", ArgSpec("odd", (5, 37))),

@@ -1,4 +1,4 @@
-"""Tensors in pieces, and populations in turn: the same numbers, tile by tile."""
+"""Tiled tensors and sequential vmap give the results of the whole computation."""
 
 import jax
 import jax.numpy as jnp
@@ -45,16 +45,16 @@ def test_means_in_parts(shape, axes):
 
 
 def measured(x, given):
-    """A function of several members' arrays, one of which may be shared; sums over nothing."""
+    """An elementwise function of several arrays, one of which may be shared."""
     return {"sine": jnp.sin(x) * given["a"], "both": x + given["b"]}
 
 
 @pytest.mark.parametrize("size", [1, 300, 5000], ids=["all at once", "some", "one by one"])
-def test_members_in_turn_are_members_together(size):
-    """Two axes of members, of which some arrays lack one or both."""
+def test_sequential_vmap_equals_vmap(size):
+    """Two batch axes, of which some arrays lack one or both."""
     rng = np.random.default_rng(0)
     x, a, b = rng.normal(size=(6, 4, 3)), rng.normal(size=(4, 3)), rng.normal(size=3)
-    run = tiles.in_turn(measured, size)
+    run = tiles.sequential_vmap(measured, size)
     over_tasks = jax.vmap(run, (0, {"a": 0, "b": None}))
     program = jax.jit(jax.vmap(over_tasks, (0, {"a": None, "b": None})))
     got = program(jnp.float32(x), {"a": jnp.float32(a), "b": jnp.float32(b)})
@@ -63,14 +63,14 @@ def test_members_in_turn_are_members_together(size):
 
 
 @pytest.mark.parametrize(("size", "loops"), [(1, 0), (300, 1), (5000, 2)])
-def test_as_many_at_once_as_fill_a_tile(size, loops):
-    """Loops of the program: of 300 elements, three members go at once, and these in turn."""
-    run = tiles.in_turn(lambda x: jnp.sin(x), size)
+def test_groups_of_members_fill_a_tile(size, loops):
+    """Number of loops: members of 300 elements run in sequential groups of three."""
+    run = tiles.sequential_vmap(lambda x: jnp.sin(x), size)
     program = jax.make_jaxpr(jax.vmap(jax.vmap(run)))(jnp.zeros((4, 3, 2)))
     assert str(program).count("scan[") == loops
 
 
-def test_an_accelerator_wants_the_whole_batch(monkeypatch):
+def test_accelerators_process_the_whole_batch(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert tiles.in_turn(measured, 5000) is measured
+    assert tiles.sequential_vmap(measured, 5000) is measured
     assert tiles.tiling() is tiles.ACCELERATOR

@@ -1,4 +1,4 @@
-"""Learned optimizers in float64 NumPy, spelt from the formulas: nothing folded, one array of all
+"""Learned optimizers in float64 NumPy, from the formulas: not folded, one array of all
 channels of all elements."""
 
 import numpy as np
@@ -86,7 +86,7 @@ class Tensor:
         return gradient, rows, cols, momenta
 
 
-def normalised(channels, eps=1e-5, axes=None):
+def normalize(channels, eps=1e-5, axes=None):
     """Each channel by its root mean square, over the last `axes` axes or all."""
     out = []
     for x in channels:
@@ -132,11 +132,11 @@ def velo_channels(tensor, p, g, eps=1e-6, vector_eps=0.0):
 def mlp_lopt_step(tensor, network, p, g, t, step_mult=1e-3, exp_mult=1e-3):
     """What is subtracted from the parameter."""
     tensor.see(g)
-    out = mlp(layers_of(network), with_time(normalised([g, p, *tensor.m]), t))
+    out = mlp(layers_of(network), with_time(normalize([g, p, *tensor.m]), t))
     return step_mult * out[..., 0] * np.exp(exp_mult * out[..., 1])
 
 
 def adafac_step(tensor, network, p, g, t, step_mult, exp_mult=1e-3):
     tensor.see(g)
-    out = mlp(layers_of(network), with_time(normalised(adafac_channels(tensor, p, g)), t))
+    out = mlp(layers_of(network), with_time(normalize(adafac_channels(tensor, p, g)), t))
     return step_mult * out[..., 0] * np.exp(exp_mult * out[..., 1])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.optimizers.numpy_lopt import Tensor, layers_of, mlp, normalised, velo_channels
+from tests.optimizers.numpy_lopt import Tensor, layers_of, mlp, normalize, velo_channels
 
 DECAYS = (0.9, 0.99, 0.999)
 POINTS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
@@ -64,9 +64,9 @@ class Recurrent:
         )
 
     def step(self, x):
-        told = np.maximum(linear(self.theta["shared"], x), 0).max(0)
+        shared = np.maximum(linear(self.theta["shared"], x), 0).max(0)
         self.h, self.c = lstm(
-            self.theta["lstm"], linear(self.theta["own"], x) + told, self.h, self.c
+            self.theta["lstm"], linear(self.theta["own"], x) + shared, self.h, self.c
         )
         return self.h
 
@@ -104,7 +104,7 @@ def tensor_row(p, tensor, progress, losses, validation):
 def rule(tensor, layers, p, g):
     """`o_0 exp(o_1 / 1000)` of a network of VeLO's channels."""
     tensor.see(g)
-    out = mlp(layers, normalised(velo_channels(tensor, p, g)))
+    out = mlp(layers, normalize(velo_channels(tensor, p, g)))
     return out[..., 0] * np.exp(1e-3 * out[..., 1])
 
 
@@ -128,10 +128,11 @@ class VeLO:
     def networks(self, params, loss):
         """Layers and factor of every tensor."""
         self.losses.see(loss)
-        told = progress(self.count, self.num_steps), self.losses.features()
+        inputs = progress(self.count, self.num_steps), self.losses.features()
         self.count += 1
         rows = [
-            tensor_row(params[n], t, *told, self.config.validation) for n, t in self.tensors.items()
+            tensor_row(params[n], t, *inputs, self.config.validation)
+            for n, t in self.tensors.items()
         ]
         before = self.recurrent.h, self.recurrent.c
         hidden = self.recurrent.step(np.stack(rows))
@@ -209,10 +210,10 @@ def celo2_direction(tensor, layers, p, g, orthogonal=True):
     """The learned direction of a tensor."""
     g = np.clip(g, -1000, 1000)
     tensor.see(g)
-    channels = normalised(velo_channels(tensor, p, g, eps=1e-8, vector_eps=1.0), 1e-9, 2)
+    channels = normalize(velo_channels(tensor, p, g, eps=1e-8, vector_eps=1.0), 1e-9, 2)
     if p.ndim < 2:  # as the authors' code: no factored channels
         channels, layers = channels[..., :15], [(layers[0][0][:15], layers[0][1]), *layers[1:]]
     step = mlp(layers, channels)[..., 0]
     if orthogonal and p.ndim > 1:
         step = orthogonalised(step)
-    return normalised([step], 1e-9, 2)[..., 0]
+    return normalize([step], 1e-9, 2)[..., 0]

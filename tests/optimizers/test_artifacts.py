@@ -69,7 +69,7 @@ def test_every_architecture_comes_back(name, tmp_path, key):
 
 def test_maximal_update_weights_ask_for_multipliers(tmp_path, theta):
     path = optimizers.save(tmp_path / "mu", theta, CONFIG, CARD, mup=True)
-    with pytest.raises(ConfigError, match=r"give the multipliers.*fan_in_multipliers"):
+    with pytest.raises(ConfigError, match=r"pass the multipliers.*fan_in_multipliers"):
         optimizers.load(path)
     multipliers = optimizers.fan_in_multipliers(PARAMS, ("w",))
     got = first_update(optimizers.load(path, multipliers=multipliers))
@@ -79,11 +79,11 @@ def test_maximal_update_weights_ask_for_multipliers(tmp_path, theta):
     assert optimizers.read(path).inner.transformation(theta, describe(PARAMS), 1)
 
 
-def test_names_are_those_that_are_shipped(saved, monkeypatch):
-    assert optimizers.names() == sorted(artifacts._shipped())
+def test_names_are_those_of_pretrained_weights(saved, monkeypatch):
+    assert optimizers.names() == sorted(artifacts._pretrained())
     for name in optimizers.names():
         assert optimizers.inner(name).name
-    monkeypatch.setattr(artifacts, "_shipped", lambda: {"mlp-small": saved})
+    monkeypatch.setattr(artifacts, "_pretrained", lambda: {"mlp-small": saved})
     assert optimizers.names() == ["mlp-small"]
     assert optimizers.read("mlp-small").name == "tiny"
     with pytest.raises(ArtifactError, match=r"'mlp-smal'. Did you mean 'mlp-small'"):
@@ -99,7 +99,7 @@ def test_what_an_architecture_needs_it_asks_for(tmp_path, key):
 
 
 def test_an_assumed_number_of_steps_is_kept(tmp_path, key):
-    """Told 7 steps or none, the optimizer makes the updates of one that is told 40."""
+    """With `num_steps` 7 or None, updates are those of an optimizer with 40."""
 
     @jax.jit
     def second_update(num_steps):
@@ -158,7 +158,7 @@ def described(name="mlp_lopt", **config):
         (described("adafac_mlp_lopt", hidden=3), "its architecture requires"),
         (
             {"architecture": {"name": "mlp_lopt", "config": {"hidden": 3}, "assumed_steps": 0}},
-            "assumed_steps is 0, no number of steps",
+            "assumed_steps is 0, not a number of steps",
         ),
     ],
 )

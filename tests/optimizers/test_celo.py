@@ -7,13 +7,18 @@ import optax
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.celo import CeloConfig, celo, celo_init, celo_inner
-from metarl.optimizers.celo_adam import CeloAdamConfig, celo_adam, celo_adam_init, celo_adam_inner
-from metarl.optimizers.imported import load_celo, load_celo_adam
+from metarl.optimizers.celo.celo import CeloConfig, celo, celo_init, celo_inner
+from metarl.optimizers.celo.celo_adam import (
+    CeloAdamConfig,
+    celo_adam,
+    celo_adam_init,
+    celo_adam_inner,
+)
+from metarl.optimizers.external.loaders import load_celo, load_celo_adam
 from metarl.optimizers.parameters import describe
 from metarl.tasks.datasets import load
 from tests.optimizers import numpy_velo
-from tests.optimizers.numpy_lopt import layers_of, mlp, normalised, velo_channels
+from tests.optimizers.numpy_lopt import layers_of, mlp, normalize, velo_channels
 from tests.optimizers.uneven import LOSSES, SHAPES, assert_close, float64, gradients, uneven_tree
 from tests.optimizers.weights import released_file
 
@@ -62,7 +67,7 @@ def test_without_a_schedule_it_needs_no_loss():
     (tensor,) = numpy_velo.tensors_of(shapes).values()
     p, g = np.float64(params["b_vector"]), np.float64(gradient["b_vector"])
     tensor.see(g)
-    out = mlp(layers_of(theta["network"]), normalised(velo_channels(tensor, p, g)))
+    out = mlp(layers_of(theta["network"]), normalize(velo_channels(tensor, p, g)))
     step = 1e-3 * numpy_velo.scale_of(p) * out[:, 0] * np.exp(1e-3 * out[:, 1])
     assert_close(updates, {"b_vector": -step})
 

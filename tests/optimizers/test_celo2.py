@@ -9,16 +9,16 @@ import optax
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.celo2 import (
+from metarl.optimizers.celo.celo2 import (
     Celo2Config,
-    _finished,
+    _normalized_direction,
     celo2,
     celo2_init,
     celo2_inner,
     scale_by_celo2,
     vectors,
 )
-from metarl.optimizers.newton_schulz import newton_schulz
+from metarl.optimizers.celo.newton_schulz import newton_schulz
 from metarl.optimizers.parameters import describe
 from tests.optimizers import numpy_velo
 from tests.optimizers.numpy_lopt import layers_of
@@ -135,12 +135,12 @@ def test_celo2_base_has_no_orthogonal_step():
 
 
 def test_a_direction_of_one_element_has_unit_size():
-    direction = _finished(jnp.full((1, 1), -3.0), replace(CONFIG, orthogonal=False))
+    direction = _normalized_direction(jnp.full((1, 1), -3.0), replace(CONFIG, orthogonal=False))
     # 1e-5 is added to the square, 9; then three roundings.
     np.testing.assert_allclose(direction, [[-1.0]], rtol=1e-5 / 18 + 3e-7)
 
 
-def test_vectors_are_moved_by_adam_unless_told_otherwise(key):
+def test_vectors_are_updated_by_adam_by_default(key):
     params = {
         "w": jnp.ones((2, 3), jnp.bfloat16),
         "b": jnp.ones(3, jnp.bfloat16),

@@ -11,7 +11,8 @@ import pytest
 from metarl import optimizers
 from metarl.core.errors import ConfigError
 from metarl.optimizers import TransformationWithApply, in_place
-from metarl.optimizers.adafac_mlp_lopt import (
+from metarl.optimizers.in_place import with_apply
+from metarl.optimizers.lopt.adafac_mlp_lopt import (
     FACTORED,
     MOMENTA,
     RMS,
@@ -19,7 +20,6 @@ from metarl.optimizers.adafac_mlp_lopt import (
     adafac_mlp_lopt,
     adafac_mlp_lopt_init,
 )
-from metarl.optimizers.in_place import with_apply
 from tests.kernels.programs import equations
 from tests.kernels.rounding import assert_rounded_once
 from tests.optimizers import numpy_lopt, numpy_velo, test_celo, test_velo
@@ -178,7 +178,7 @@ def test_everything_is_aliased_and_nothing_of_all_channels_exists(compiled):
     assert memory.temp_size_in_bytes <= 12 * 4 * count
 
 
-def test_what_an_optimizer_is_told_reaches_it():
+def test_extra_arguments_are_passed_on():
     def update(updates, state, params=None, *, value, **unused):
         return jax.tree.map(lambda g: -value * g, updates), state
 
@@ -188,7 +188,7 @@ def test_what_an_optimizer_is_told_reaches_it():
 
 
 def make(in_place, grads, state, params, *, value=0.0):
-    """Moves by the gradient; where it moves parameters itself, by a hundred more, to be told."""
+    """Subtracts the gradient; in place a hundred more, to identify the in-place form."""
     if in_place:
         return jax.tree.map(lambda p, g: p - g + 100 + value, params, grads), state
     return jax.tree.map(jnp.negative, grads), state
@@ -223,7 +223,9 @@ def test_however_the_pair_is_handed_on_it_moves_parameters(rebuilt):
         lambda tx: optax.chain(tx, optax.scale(1.0)),
         lambda tx: optax.masked(tx, {"w": True}),
         lambda tx: optax.MultiSteps(tx, 1).gradient_transformation(),
-        lambda tx: tx._replace(update=lambda *arguments, **told: tx.update(*arguments, **told)),
+        lambda tx: tx._replace(
+            update=lambda *arguments, **extra_args: tx.update(*arguments, **extra_args)
+        ),
     ],
 )
 def test_what_is_wrapped_adds_its_updates(wrapped):

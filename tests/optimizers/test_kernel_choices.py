@@ -1,4 +1,4 @@
-"""What was chosen for kernels, as a run records it."""
+"""Recording and overriding of kernel implementations."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import pytest
 
 from metarl import optimizers
 from metarl.core.errors import ConfigError
-from metarl.optimizers.kernel_choices import kernel_choices, preferred_kernels
+from metarl.optimizers.kernel_choices import kernel_choices, override_kernels
 
 
 def updates_of(tx):
@@ -30,7 +30,7 @@ def test_of_programs_traced_inside():
     assert choices == {"lopt_update": "cpu_blocks"}
 
 
-def test_several_choices_are_all_told(monkeypatch):
+def test_several_choices_are_all_recorded(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with kernel_choices() as choices:
         updates_of(learned("pallas_gpu"))
@@ -38,21 +38,21 @@ def test_several_choices_are_all_told(monkeypatch):
     assert choices == {"lopt_update": "pallas_gpu, reference"}
 
 
-def test_what_cannot_run_is_not_told():
+def test_an_unavailable_implementation_is_not_recorded():
     with kernel_choices() as choices, pytest.raises(ValueError, match="cannot run here"):
         updates_of(learned("pallas_gpu"))
     assert choices == {}
 
 
 @pytest.mark.parametrize(("preferred", "chosen"), [("unfolded", "unfolded"), (None, "cpu_blocks")])
-def test_programs_traced_inside_take_what_is_preferred(preferred, chosen):
-    with kernel_choices() as choices, preferred_kernels(preferred):
+def test_programs_traced_inside_use_the_override(preferred, chosen):
+    with kernel_choices() as choices, override_kernels(preferred):
         updates_of(learned(None))
     assert choices == {"lopt_update": chosen}
 
 
-def test_what_an_optimizer_names_is_not_overruled():
-    with kernel_choices() as choices, preferred_kernels("unfolded"):
+def test_a_named_implementation_is_not_overridden():
+    with kernel_choices() as choices, override_kernels("unfolded"):
         updates_of(learned("reference"))
     assert choices == {"lopt_update": "reference"}
 
@@ -61,12 +61,12 @@ def test_what_an_optimizer_names_is_not_overruled():
     ("name", "message"),
     [("unfoldet", "Did you mean 'unfolded'"), ("pallas_tpu", "cannot run here"), ("", "Permitted")],
 )
-def test_what_cannot_be_preferred_is_a_config_error(name, message, monkeypatch):
+def test_an_unavailable_override_is_a_config_error(name, message, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    with pytest.raises(ConfigError, match=message), preferred_kernels(name):
+    with pytest.raises(ConfigError, match=message), override_kernels(name):
         raise AssertionError("this is never reached")
 
 
 def test_errors_of_the_programs_themselves_pass_through():
-    with pytest.raises(KeyError), preferred_kernels("unfolded"):
+    with pytest.raises(KeyError), override_kernels("unfolded"):
         raise KeyError("of the program")

@@ -1,4 +1,4 @@
-"""`mlp_lopt` and `adafac_mlp_lopt` against the unfolded formulas in float64, over several steps."""
+"""`mlp_lopt` and `adafac_mlp_lopt` against the naive formulas in float64, over several steps."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from metarl.optimizers import (
     mlp_lopt_init,
     mlp_lopt_inner,
 )
-from metarl.optimizers.adafac_mlp_lopt import learned_rates
+from metarl.optimizers.lopt.adafac_mlp_lopt import learned_rates
 from metarl.optimizers.parameters import describe
 from tests.optimizers import numpy_lopt
 from tests.optimizers.uneven import GRADIENT_SCALES, SHAPES, assert_close, gradients, uneven_tree
@@ -30,10 +30,10 @@ OFFSETS = {
     "rms": np.float32([0.01079706]),
     "factored": np.float32([0.18621896, -0.10864615, -0.06185547]),
 }
-"""Of the decays of muLO's released weights."""
+"""Learned offsets of the decays of muLO's published weights."""
 
 
-def moved(decays, offsets):
+def shifted(decays, offsets):
     return 1 - (1 - np.float64(decays)) * np.exp(10 * np.float64(offsets))
 
 
@@ -64,7 +64,9 @@ class Adafac:
 
     def tensor(self, shape):
         nominal = {"momenta": NOMINAL, "rms": [0.999], "factored": NOMINAL}
-        return numpy_lopt.Tensor(shape, *(moved(nominal[kind], OFFSETS[kind]) for kind in OFFSETS))
+        return numpy_lopt.Tensor(
+            shape, *(shifted(nominal[kind], OFFSETS[kind]) for kind in OFFSETS)
+        )
 
     def step(self, *arguments):
         tensor, *rest = arguments
@@ -120,10 +122,10 @@ def test_decays_are_learned_as_published():
     far = learned_rates(zeros | {"momenta": np.array([0.1, -0.1, 1.0])})
     np.testing.assert_allclose(far.momenta, [0.1 * np.e, 0.01 / np.e, 1.0], rtol=1e-6)
     # what others print of muLO's
-    released = learned_rates(OFFSETS)
-    np.testing.assert_allclose(1 - released.momenta, [0.542027, 0.958441, 0.998024], atol=1e-6)
-    np.testing.assert_allclose(1 - released.rms, [0.998886], atol=1e-6)
-    np.testing.assert_allclose(1 - released.factored, [0.356218, 0.996626, 0.999461], atol=1e-6)
+    published = learned_rates(OFFSETS)
+    np.testing.assert_allclose(1 - published.momenta, [0.542027, 0.958441, 0.998024], atol=1e-6)
+    np.testing.assert_allclose(1 - published.rms, [0.998886], atol=1e-6)
+    np.testing.assert_allclose(1 - published.factored, [0.356218, 0.996626, 0.999461], atol=1e-6)
 
 
 def test_initial_weights_have_the_stated_spread():

@@ -1,4 +1,4 @@
-"""Maximal-update parametrisation: factors are data, and go on top of any optimizer."""
+"""Maximal-update parametrization: multipliers on top of any optimizer."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def test_multipliers_of_hidden_matrices_are_one_over_what_feeds_them():
 
 @pytest.mark.parametrize(
     ("hidden", "message"),
-    [("second/kernal", "Did you mean 'second/kernel'"), ("first/bias", "no hidden matrix")],
+    [("second/kernal", "Did you mean 'second/kernel'"), ("first/bias", "not a hidden matrix")],
 )
 def test_what_is_no_hidden_matrix_is_refused(hidden, message):
     with pytest.raises(ConfigError, match=message):
@@ -76,8 +76,8 @@ def test_the_inner_optimizer_takes_them_from_the_description(key):
     info = describe(params)
 
     def updates(optimizer, factors):
-        told = tuple(replace(i, multiplier=f) for i, f in zip(info, factors, strict=True))
-        tx = optimizer.transformation(theta, told, 10)
+        scaled_info = tuple(replace(i, multiplier=f) for i, f in zip(info, factors, strict=True))
+        tx = optimizer.transformation(theta, scaled_info, 10)
         return tx.update(params, tx.init(params), params)[0]
 
     factors = jnp.array([[1.0, 1.0], [0.5, 3.0]])
@@ -90,8 +90,8 @@ def test_the_inner_optimizer_takes_them_from_the_description(key):
 
 
 def test_it_hands_on_what_learners_measure():
-    optimizer = replace(from_optax("sgd", optax.sgd(1.0)), wants_activity=True)
-    assert mup(optimizer).wants_activity
+    optimizer = replace(from_optax("sgd", optax.sgd(1.0)), needs_activity=True)
+    assert mup(optimizer).needs_activity
     tx = mup(optimizer).transformation((), (ParameterInfo("", 0.0, multiplier=0.5),), 1)
     updates, _ = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), value=1.0)
     np.testing.assert_array_equal(updates, -0.5)

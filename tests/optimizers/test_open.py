@@ -16,7 +16,7 @@ from metarl.optimizers import (
     open_inner_optimizer,
     open_optimizer,
 )
-from metarl.optimizers.open_network import from_vector
+from metarl.optimizers.open.open_network import from_vector
 from tests.optimizers import numpy_open
 from tests.optimizers.weights import random_theta, released
 

@@ -8,14 +8,14 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.open_network import (
+from metarl.optimizers.open.open_network import (
     OpenNetworkConfig,
     from_vector,
     open_init,
     open_network,
     to_vector,
 )
-from metarl.optimizers.open_weights import load_open
+from metarl.optimizers.open.open_weights import load_open
 from tests.optimizers import numpy_open
 from tests.optimizers.weights import random_theta, released
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import ArtifactError
-from metarl.optimizers.open_network import OpenNetworkConfig, to_vector
-from metarl.optimizers.open_weights import by_path, load_open
+from metarl.optimizers.open.open_network import OpenNetworkConfig, to_vector
+from metarl.optimizers.open.open_weights import by_path, load_open
 from tests.optimizers.weights import released
 
 RNG = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def test_the_length_tells_the_architecture(tmp_path, size, config, key):
     np.testing.assert_array_equal(to_vector(config, theta), vector)
     optimizer = by_path(str(tmp_path / "mine.npy"))
     assert optimizer.name == "open-mine"
-    assert optimizer.wants_activity
+    assert optimizer.needs_activity
     jax.tree.map(np.testing.assert_array_equal, optimizer.init(key), theta)
 
 

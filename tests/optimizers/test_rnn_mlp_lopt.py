@@ -8,9 +8,9 @@ import pytest
 
 from metarl.core.errors import ConfigError
 from metarl.optimizers.parameters import describe
-from metarl.optimizers.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
-from metarl.optimizers.rnn_mlp_network import RNNMLPConfig, norm, rnn_mlp_init
-from tests.optimizers.numpy_lopt import TIMES, Tensor, layers_of, mlp, normalised
+from metarl.optimizers.rnn_mlp.rnn_mlp_lopt import rnn_mlp_lopt, rnn_mlp_lopt_inner
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig, norm, rnn_mlp_init
+from tests.optimizers.numpy_lopt import TIMES, Tensor, layers_of, mlp, normalize
 from tests.optimizers.numpy_velo import linear, lstm
 from tests.optimizers.uneven import LOSSES, SHAPES, assert_close, float64, gradients, uneven_tree
 
@@ -70,18 +70,18 @@ class Oracle:
             parts[f"var_{kind}"] = compressed(np.var(values))
         return np.concatenate([np.atleast_1d(parts[key]) for key in sorted(parts)])
 
-    def network(self, name, p, g, told):
+    def network(self, name, p, g, message):
         tensor = self.tensors[name]
         inverse = [1 / np.sqrt(v + 1e-6) for v in tensor.v]
         scaled = [m * i for m, i in zip(tensor.m, inverse, strict=True)]
         flat = [g, p, np.log(abs(p) + 1e-8), *tensor.m, *tensor.v, *scaled, *inverse]
-        x = normalised([channel.reshape(-1) for channel in flat])
+        x = normalize([channel.reshape(-1) for channel in flat])
         constants = [
             *np.sin(self.t / (TIMES * np.pi)),
             np.log(len(self.tensors)) - 1,
             np.log(np.sqrt(np.sum(p * p)) + 1e-8),
             np.log(p.size),
-            *told,
+            *message,
         ]
         x = np.concatenate([x, np.tile(constants, (p.size, 1))], 1)
         out = mlp(layers_of(self.theta["network"]), x)
@@ -100,9 +100,9 @@ class Oracle:
             tensor.see(gradient[name])
         rows = [self.row(name, params[name], gradient[name], losses) for name in self.tensors]
         self.h, self.c = lstm(self.theta["lstm"], np.stack(rows), self.h, self.c)
-        told = linear(self.theta["to_network"], self.h)
+        message = linear(self.theta["to_network"], self.h)
         made = {
-            name: -self.network(name, params[name], gradient[name], told[i])
+            name: -self.network(name, params[name], gradient[name], message[i])
             for i, name in enumerate(self.tensors)
         }
         self.from_tensors = linear(self.theta["to_tensors"], self.h).mean(0)
@@ -128,11 +128,11 @@ def test_updates_against_numpy_over_steps(update):
         assert_close(updates, expected)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(state.from_tensors, oracle.from_tensors, atol=1e-4)
-    told = np.stack(list(oracle.from_network.values()))
-    np.testing.assert_allclose(state.from_network, told, rtol=1e-3, atol=1e-3)
+    message = np.stack(list(oracle.from_network.values()))
+    np.testing.assert_allclose(state.from_network, message, rtol=1e-3, atol=1e-3)
 
 
-def test_tensors_hear_of_each_other(update):
+def test_tensors_exchange_messages(update):
     """One update later, and not before."""
     tx, step = update
     params, gradient = uneven_tree(0), uneven_tree(1)

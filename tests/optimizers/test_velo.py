@@ -1,4 +1,4 @@
-"""VeLO: against float64 NumPy, what it is told of time and loss, and what it refuses."""
+"""VeLO against float64 NumPy; its progress and loss features, and its errors."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,16 @@ import optax
 import pytest
 
 from metarl.core.errors import ConfigError
-from metarl.optimizers.loss_features import init_loss_buffer, loss_features, loss_rates, observe
+from metarl.optimizers.lopt.loss_features import (
+    init_loss_buffer,
+    loss_features,
+    loss_rates,
+    observe,
+)
 from metarl.optimizers.parameters import describe
-from metarl.optimizers.tensor_lstm import training_progress
-from metarl.optimizers.velo import velo, velo_inner
-from metarl.optimizers.velo_network import VeLOConfig, velo_init
+from metarl.optimizers.velo.tensor_lstm import training_progress
+from metarl.optimizers.velo.velo import velo, velo_inner
+from metarl.optimizers.velo.velo_network import VeLOConfig, velo_init
 from tests.optimizers import numpy_velo
 from tests.optimizers.uneven import (
     LOSSES,
@@ -70,7 +75,7 @@ def test_updates_against_numpy_over_steps(update):
 
 
 def test_variants_that_old_weights_need():
-    """All means of the loss remember 10 steps, the recurrent state stays, and there is a flag."""
+    """All loss averages have a horizon of 10 steps, the LSTM state stays, and there is a flag."""
     shapes = {"b_vector": (3,)}
     theta, params = random_theta(OLD), uneven_tree(0, shapes=shapes)
     tx = velo(theta, OLD, 500)
@@ -85,7 +90,7 @@ def test_variants_that_old_weights_need():
     jax.tree.map(np.testing.assert_array_equal, state.tensors, began.tensors)
 
 
-def test_after_the_end_time_stands_still(update):
+def test_progress_saturates_after_the_end(update):
     """Updates beyond `num_steps` are those of the end, whatever the number of them."""
     params, gradient = uneven_tree(0), uneven_tree(1)
     state = start(params)
@@ -187,8 +192,8 @@ def test_tensors_without_elements_are_not_seen():
     [
         (None, "velo needs num_steps"),
         (0, "at least 1, got 0"),
-        (10.5, "whole number, got float"),
-        (np.arange(3), r"whole number, got int.* of shape \(3,\)"),
+        (10.5, "integer, got float"),
+        (np.arange(3), r"integer, got int.* of shape \(3,\)"),
     ],
 )
 def test_a_bad_number_of_steps_is_refused(num_steps, message):

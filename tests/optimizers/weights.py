@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl.optimizers.open_network import OpenNetworkConfig, from_vector
+from metarl.optimizers.open.open_network import OpenNetworkConfig, from_vector
 
 VARIABLE = "METARL_REFERENCE_DATA"
 

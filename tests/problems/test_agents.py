@@ -11,7 +11,7 @@ from metarl import envs, optimizers
 from metarl.core.errors import ArtifactError, ConfigError
 from metarl.evaluation.contenders import groups
 from metarl.io.artifacts import save_artifact
-from metarl.optimizers.open_network import OpenNetworkConfig, from_vector
+from metarl.optimizers.open.open_network import OpenNetworkConfig, from_vector
 from metarl.problems import agents as algorithms
 from metarl.problems.agents import by_name, make_agents
 from metarl.problems.algorithms import default_settings

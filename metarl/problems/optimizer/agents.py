@@ -8,9 +8,10 @@ import jax
 from metarl.core.types import Theta
 from metarl.envs.protocol import Environment
 from metarl.evaluation.contenders import Contender, optimizer_contender
-from metarl.optimizers import artifacts, open_weights
+from metarl.optimizers import artifacts
+from metarl.optimizers.external.registry import EXTERNAL
+from metarl.optimizers.open import open_weights
 from metarl.optimizers.protocol import InnerOptimizer
-from metarl.optimizers.released import RELEASED
 from metarl.problems.algorithms import AgentNames, Algorithm, Settings
 from metarl.rules.drifts import ppo
 
@@ -54,5 +55,5 @@ AGENTS = AgentNames(
     kind=artifacts.KIND,
     load=_load,
     pretrained=artifacts.names,
-    external={"open": _open, **{prefix: partial(_external, prefix) for prefix in RELEASED}},
+    external={"open": _open, **{prefix: partial(_external, prefix) for prefix in EXTERNAL}},
 )

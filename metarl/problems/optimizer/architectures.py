@@ -5,19 +5,19 @@ from typing import Any, Literal
 
 from metarl.core.errors import check_choice, check_positive
 from metarl.optimizers import ARCHITECTURES, InnerOptimizer, mup
-from metarl.optimizers.adafac_mlp_lopt import AdafacMLPLoptConfig
-from metarl.optimizers.celo import CeloConfig
-from metarl.optimizers.celo2 import Celo2Config
-from metarl.optimizers.celo_adam import CeloAdamConfig
+from metarl.optimizers.celo.celo import CeloConfig
+from metarl.optimizers.celo.celo2 import Celo2Config
+from metarl.optimizers.celo.celo_adam import CeloAdamConfig
 from metarl.optimizers.learnable import (
     LearnableAdamConfig,
     LearnableMomentumConfig,
     LearnableSGDConfig,
 )
-from metarl.optimizers.mlp_lopt import MLPLoptConfig
-from metarl.optimizers.protocol import assuming
-from metarl.optimizers.rnn_mlp_network import RNNMLPConfig
-from metarl.optimizers.velo_network import VeLOConfig
+from metarl.optimizers.lopt.adafac_mlp_lopt import AdafacMLPLoptConfig
+from metarl.optimizers.lopt.mlp_lopt import MLPLoptConfig
+from metarl.optimizers.protocol import with_horizon
+from metarl.optimizers.rnn_mlp.rnn_mlp_network import RNNMLPConfig
+from metarl.optimizers.velo.velo_network import VeLOConfig
 
 Kind = Literal[
     "learnable_sgd",
@@ -80,5 +80,5 @@ class ArchitectureConfig:
 def inner_optimizer(config: ArchitectureConfig) -> InnerOptimizer:
     """Makes the optimizer that a config describes."""
     made = ARCHITECTURES[config.kind].inner(config.chosen)
-    optimizer = assuming(made, config.assumed_steps)
+    optimizer = with_horizon(made, config.assumed_steps)
     return mup(optimizer) if config.mup else optimizer

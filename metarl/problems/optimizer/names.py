@@ -9,14 +9,15 @@ from metarl.core.errors import ConfigError, check_choice, nearest
 from metarl.core.options import check_options, check_types
 from metarl.envs.names import base_name, options_in
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX
-from metarl.optimizers import ARCHITECTURES, open_weights
-from metarl.optimizers.released import RELEASED
+from metarl.optimizers import ARCHITECTURES
+from metarl.optimizers.external.registry import EXTERNAL
+from metarl.optimizers.open import open_weights
 from metarl.problems.optimizer.baselines import BASELINES
 from metarl.problems.optimizer.trial import OptimizerContender
 
 _OPEN = "open"
 
-RELEASED_NAMES = (*RELEASED, _OPEN)
+EXTERNAL_NAMES = (*EXTERNAL, _OPEN)
 """What may stand before the colon in `NAME:PATH`."""
 
 
@@ -42,7 +43,7 @@ def by_name(name: str, untrained: bool = False) -> OptimizerContender:
     else:
         known = [*BASELINES, *optimizers.names(), *(ARCHITECTURES if untrained else ())]
         if not is_path and name not in optimizers.names():
-            released = ", ".join(f"{entry}:PATH" for entry in RELEASED_NAMES)
+            released = ", ".join(f"{entry}:PATH" for entry in EXTERNAL_NAMES)
             raise ConfigError(
                 f"Unknown optimizer {name!r}.{nearest(name, known)} Permitted: "
                 f"{', '.join(known)}, {released}, or the path of a {WEIGHTS_SUFFIX} file."

@@ -6,7 +6,7 @@ from metarl.problems.optimizer.agents import AGENTS
 from metarl.problems.optimizer.baselines import BASELINES
 from metarl.problems.optimizer.build import optimizer_problem
 from metarl.problems.optimizer.config import TrainOptimizerConfig
-from metarl.problems.optimizer.names import RELEASED_NAMES
+from metarl.problems.optimizer.names import EXTERNAL_NAMES
 from metarl.problems.protocol import ProblemKind
 from metarl.tasks import families
 
@@ -16,7 +16,7 @@ def _listing() -> dict[str, list[str]]:
         "optimizers (metarl score OPTIMIZER --family FAMILY; metarl eval, applied to PPO)": [
             f"tuned baselines: {', '.join(BASELINES)}",
             f"learned, pretrained: {', '.join(optimizers.names()) or 'none'}",
-            f"released by others: {', '.join(f'{name}:PATH' for name in RELEASED_NAMES)}",
+            f"released by others: {', '.join(f'{name}:PATH' for name in EXTERNAL_NAMES)}",
             f"envelopes (--envelope): {', '.join(envelope_files.shipped()) or 'none'}",
         ],
         "families of tasks": families.names(),

@@ -13,7 +13,7 @@ import optax
 from metarl.core.errors import ConfigError
 from metarl.core.types import PyTree
 from metarl.optimizers import in_place
-from metarl.optimizers.kernel_choices import kernel_choices, preferred_kernels
+from metarl.optimizers.kernel_choices import kernel_choices, override_kernels
 from metarl.optimizers.parameters import describe
 from metarl.optimizers.protocol import UpdateContext
 from metarl.problems.optimizer.baselines import BASELINES, baseline
@@ -103,7 +103,7 @@ def entrant(name: str) -> Entrant:
     asked, mark, implementation = name.rpartition("@")
     if not mark or not implementation.isidentifier():  # the @ of a path
         return partial(_updated, name, _contender(name), None)
-    with preferred_kernels(implementation):
+    with override_kernels(implementation):
         return partial(_updated, name, _contender(asked), implementation)
 
 
@@ -183,7 +183,7 @@ def _updated(
         return optax.apply_updates(params, updates), state
 
     def step(moving: tuple[PyTree, PyTree], grads: PyTree) -> Any:
-        with kernel_choices() as choices, preferred_kernels(implementation):
+        with kernel_choices() as choices, override_kernels(implementation):
             made = together(update, networks.copies)(moving, grads)
         if implementation is not None and not choices:
             raise ConfigError(f"{name!r}: this optimizer has no kernel, so no implementation.")

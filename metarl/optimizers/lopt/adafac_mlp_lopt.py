@@ -1,22 +1,21 @@
-"""A learned optimizer that also sees factored second moments, as Adafactor keeps them.
+"""`adafac_mlp_lopt`: an MLP whose inputs include factored second moments, as in Adafactor.
 
-Metz et al. 2022, arXiv:2203.11860 ("small_fc_lopt"); as `MULO` it is the optimizer of muLO (Therien
-et al. 2024, arXiv:2406.00153), which multiplies its updates by what `metarl.optimizers.mup` says.
+Metz et al. 2022, arXiv:2203.11860 ("small_fc_lopt"). With the config `MULO` it is the optimizer of
+muLO (Therien et al. 2024, arXiv:2406.00153), whose updates `metarl.optimizers.mup` multiplies.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax.numpy as jnp
 import optax
 
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates, features
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.lopt.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 MOMENTA = (0.9, 0.99, 0.999)
-"""Decays of the momenta, before what was learned moves them."""
+"""Decays of the momenta, before learned offsets."""
 
 RMS = (0.999,)
 """Decay of the mean square."""
@@ -40,7 +39,7 @@ FEATURES = FeatureSet(
         features.factored_momenta,
     )
 )
-"""28 channels; 11 of time follow."""
+"""28 channels, followed by 11 time features."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class AdafacMLPLoptConfig(TimedMLPConfig):
 
 
 MULO = AdafacMLPLoptConfig(hidden=32, step_mult=1e-2)
-"""The architecture of muLO's released weights."""
+"""Architecture of muLO's published weights."""
 
 
 def adafac_mlp_lopt_init(config: AdafacMLPLoptConfig, key: Key) -> Theta:
@@ -67,20 +66,20 @@ def adafac_mlp_lopt_init(config: AdafacMLPLoptConfig, key: Key) -> Theta:
 
 
 def learned_rates(offsets: Theta) -> Rates:
-    """Moves the decays d by offsets x: one minus `1 - (1 - d) exp(10 x)`, clipped to [0, 1].
+    """Returns rates `(1 - d) exp(10 x)`, clipped to [0, 1], for decays d and learned offsets x.
 
-    The published code leaves momenta's unclipped, where x above 0.23 makes a momentum of 0.9 grow
-    without bound in alternating signs.
+    The published code does not clip the rates of momenta: x above 0.23 makes a momentum of decay
+    0.9 diverge with alternating signs.
     """
 
-    def moved(decays: tuple[float, ...], x: Array) -> Array:
+    def shifted_rates(decays: tuple[float, ...], x: Array) -> Array:
         rates = jnp.asarray([1.0 - decay for decay in decays], jnp.float32)
         return jnp.clip(rates * jnp.exp(10.0 * jnp.asarray(x)), 0.0, 1.0)
 
     return Rates(
-        moved(MOMENTA, offsets["momenta"]),
-        moved(RMS, offsets["rms"]),
-        moved(FACTORED, offsets["factored"]),
+        shifted_rates(MOMENTA, offsets["momenta"]),
+        shifted_rates(RMS, offsets["rms"]),
+        shifted_rates(FACTORED, offsets["factored"]),
     )
 
 
@@ -90,16 +89,16 @@ def adafac_mlp_lopt(
     num_steps: Steps | None = None,
     implementation: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the transformation of `timed_mlp` that sees the 28 channels of `FEATURES`.
+    """Returns the transformation of `timed_mlp` with the 28 channels of `FEATURES`.
 
     Args:
       theta: weights, see `adafac_mlp_lopt_init`.
       config: architecture; None = the paper's.
-      num_steps: not used; any number of updates can be made.
-      implementation: of the kernel; None = the best that can run.
+      num_steps: unused.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
     del num_steps
     config = AdafacMLPLoptConfig() if config is None else config
@@ -108,10 +107,7 @@ def adafac_mlp_lopt(
 
 
 def adafac_mlp_lopt_inner(config: AdafacMLPLoptConfig | None = None) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained."""
+    """Returns the `InnerOptimizer` for meta-training."""
     config = AdafacMLPLoptConfig() if config is None else config
-    return undescribed(
-        f"adafac_mlp_lopt_{config.hidden}",
-        partial(adafac_mlp_lopt_init, config),
-        lambda theta, num_steps: adafac_mlp_lopt(theta, config, num_steps),
-    )
+    name = f"adafac_mlp_lopt_{config.hidden}"
+    return without_parameter_info(name, config, adafac_mlp_lopt_init, adafac_mlp_lopt)

@@ -1,4 +1,4 @@
-"""The weights that the authors of OPEN released, on disk."""
+"""Loader of the published weights of OPEN."""
 
 import io
 from pathlib import Path
@@ -9,15 +9,15 @@ import numpy as np
 from metarl.core.errors import ArtifactError
 from metarl.core.types import Theta
 from metarl.io.bounded import read_at_most
-from metarl.optimizers.open import open_inner_optimizer
-from metarl.optimizers.open_network import PUBLISHED, OpenNetworkConfig, from_vector
+from metarl.optimizers.open.open import open_inner_optimizer
+from metarl.optimizers.open.open_network import PUBLISHED, OpenNetworkConfig, from_vector
 from metarl.optimizers.protocol import InnerOptimizer
 
-_MOST_BYTES = 1 << 20  # a damaged header must not make NumPy reserve memory for what is not there
+_MOST_BYTES = 1 << 20  # so that a damaged header cannot make NumPy allocate arbitrary memory
 
 
 def by_path(path: str | Path) -> InnerOptimizer:
-    """Makes OPEN with published weights, for `metarl.inner.ppo.PPO(inner_optimizer=...)`.
+    """Loads OPEN with published weights, for `metarl.inner.ppo.PPO(inner_optimizer=...)`.
 
     Raises:
       ArtifactError: see `load_open`.
@@ -30,13 +30,13 @@ def load_open(path: str | Path) -> tuple[OpenNetworkConfig, Theta]:
     """Loads published weights of OPEN: a `.npy` file with one flat float32 vector.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
-      The architecture, which the length tells, and theta.
+      Config, inferred from the length, and theta.
 
     Raises:
-      ArtifactError: the file is missing, damaged, or something else; it is never unpickled.
+      ArtifactError: the file is missing, damaged, or of another format; it is never unpickled.
     """
     vector = _read(Path(path))
     known = {config.size: config for config in PUBLISHED}
@@ -46,7 +46,7 @@ def load_open(path: str | Path) -> tuple[OpenNetworkConfig, Theta]:
             f"shape {' or '.join(f'({size},)' for size in known)}."
         )
     if not np.all(np.isfinite(vector)):
-        raise ArtifactError(f"{path} holds numbers that are not finite.")
+        raise ArtifactError(f"{path} holds elements that are not finite.")
     config = known[vector.size]
     return config, from_vector(config, jnp.asarray(vector))
 
@@ -57,6 +57,6 @@ def _read(path: Path) -> np.ndarray:
         raise ArtifactError(f"{path} is not a .npy file.")
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
-    except Exception as error:  # NumPy parses a header as Python; damage raises what it meets
+    except Exception as error:  # NumPy parses headers as Python; damage raises arbitrary errors
         raise ArtifactError(f"{path} is damaged, or holds Python objects: {error}") from None
     return np.asarray(array)

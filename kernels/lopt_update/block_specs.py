@@ -1,4 +1,4 @@
-"""Blocks that cover a tensor, whatever its rank and sizes."""
+"""Blocks that cover a tensor of any shape."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ Array = jax.Array
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """Blocks of one shape. The last ones of an axis that they do not divide begin earlier.
+class BlockSpecs:
+    """Equally shaped blocks that cover a tensor.
+
+    On an axis that the block does not divide, the last block starts earlier and overlaps.
 
     Attributes:
-      shape: of the tensor.
-      block: of a block, no axis longer than the tensor's.
+      shape: shape of the tensor.
+      block: shape of a block, no axis longer than the tensor's.
     """
 
     shape: tuple[int, ...]
@@ -24,22 +26,22 @@ class Cuts:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many blocks there are along each axis."""
+        """Number of blocks along each axis."""
         return tuple(-(-size // part) for size, part in zip(self.shape, self.block, strict=True))
 
     @property
     def number(self) -> int:
-        """How many blocks there are."""
+        """Total number of blocks."""
         return prod(self.counts)
 
     def starts(self, index: Array) -> list[Array]:
-        """Finds where a block begins along each axis."""
+        """Returns the start index of a block along each axis."""
         places = jnp.unravel_index(index, self.counts)
         sizes = zip(places, self.block, self.shape, strict=True)
         return [jnp.minimum(i * part, size - part) for i, part, size in sizes]
 
-    def fresh(self, index: Array) -> Array | None:
-        """Says which elements of a block are in none before it; None = all, of every block."""
+    def first_visit_mask(self, index: Array) -> Array | None:
+        """Masks the elements of a block that no earlier block covers; None = no overlaps."""
         masks = None
         places = jnp.unravel_index(index, self.counts)
         for axis, (i, start) in enumerate(zip(places, self.starts(index), strict=True)):
@@ -49,15 +51,15 @@ class Cuts:
                 masks = mask if masks is None else masks & mask
         return masks
 
-    def cut(self, x: Array, starts: Sequence[Array]) -> Array:
-        """Cuts a block out of an array whose last axes broadcast against the tensor."""
+    def read(self, x: Array, starts: Sequence[Array]) -> Array:
+        """Slices a block out of an array whose last axes broadcast against the tensor."""
         lead, begins = self._begins(x, starts)
         sizes = zip(self.block, x.shape[lead:], strict=True)
         lengths = [part if size > 1 else 1 for part, size in sizes]
         return jax.lax.dynamic_slice(x, begins, (*x.shape[:lead], *lengths))
 
-    def put(self, x: Array, part: Array, starts: Sequence[Array]) -> Array:
-        """Writes a block over its place in such an array."""
+    def write(self, x: Array, part: Array, starts: Sequence[Array]) -> Array:
+        """Writes a block into such an array."""
         return jax.lax.dynamic_update_slice(x, part, self._begins(x, starts)[1])
 
     def _begins(self, x: Array, starts: Sequence[Array]) -> tuple[int, list[Array]]:
@@ -66,14 +68,14 @@ class Cuts:
         return lead, [zero] * lead + [start if size > 1 else zero for start, size in sizes]
 
 
-def cuts(shape: tuple[int, ...], most: int) -> Cuts:
-    """Chooses blocks of up to `most` elements, and not many fewer: the last axes whole.
+def block_specs(shape: tuple[int, ...], most: int) -> BlockSpecs:
+    """Chooses the largest blocks of up to `most` elements that keep the last axes whole.
 
-    An axis is cut into equal parts if there are some that are more than half as long as would fit.
+    An axis is split into equal parts if a divisor is more than half the length that would fit.
     """
     block: list[int] = []
     for size in reversed(shape):
         fits = max(most // prod(block), 1)
         equal = (d for d in range(min(fits, size), fits // 2, -1) if size % d == 0)
         block.insert(0, size if size <= fits else next(equal, -(-size // -(-size // fits))))
-    return Cuts(shape, tuple(block))
+    return BlockSpecs(shape, tuple(block))

@@ -1,8 +1,8 @@
-"""The networks of RNN-MLP: one that looks at tensors, one that looks at parameters, and their talk.
+"""Networks of RNN-MLP: a per-tensor LSTM, a per-parameter MLP, and their messages.
 
-A recurrent network with a state for each tensor tells the per-parameter network 17 numbers; that
-one tells it 16, its further outputs averaged over the tensor, one update later; and recurrent
-networks tell each other 18, averaged over tensors, one update later too.
+The LSTM sends the per-parameter network a message of size 17. The per-parameter network returns a
+message of size 16, its further outputs averaged over the tensor, one update later. All LSTMs share
+a message of size 18, averaged over tensors, one update later.
 
 The per-parameter network is not that of `metarl.kernels`, which has no outputs beyond a step.
 """
@@ -18,21 +18,21 @@ from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, features
-from metarl.kernels.lopt_update.features import Ingredients
-from metarl.optimizers.per_parameter import TIMESCALES, fold_constants, init_layers
-from metarl.optimizers.tensor_lstm import linear_init, lstm_init
+from metarl.kernels.lopt_update.features import FeatureInputs
+from metarl.optimizers.lopt.per_parameter import TIMESCALES, fold_constants, init_layers
+from metarl.optimizers.velo.tensor_lstm import linear_init, lstm_init
 
 DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Of momenta and mean squares."""
+"""Decays of momenta and mean squares."""
 
 STEP_SCALE = 1e-3
-"""Multiplies every step."""
+"""Factor of every step."""
 
 EXPONENT = 1e-3
-"""Multiplies the second output, inside the exponential."""
+"""Factor of the second output inside the exponential."""
 
 TENSOR_FEATURES = 18
-"""Numbers that describe a tensor, without what it is told."""
+"""Number of features of a tensor, without messages."""
 
 _SHAPES = 4
 _OWN_OUTPUTS = 2
@@ -45,10 +45,10 @@ class RNNMLPConfig:
 
     Attributes:
       hidden: width of both hidden layers of the per-parameter network.
-      recurrent: H, units of the recurrent network.
-      to_network: how many numbers it tells the per-parameter network.
-      to_tensors: how many numbers recurrent networks tell each other.
-      from_network: how many numbers the per-parameter network tells it.
+      recurrent: number of units H of the LSTM.
+      to_network: size of the message from the LSTM to the per-parameter network.
+      to_tensors: size of the message between LSTMs.
+      from_network: size of the message from the per-parameter network to the LSTM.
     """
 
     hidden: int = 32
@@ -67,13 +67,13 @@ class RNNMLPConfig:
         )
 
 
-def log_parameter(x: Ingredients, feature_set: FeatureSet) -> Array:
-    """`log(|p| + 1e-8)`."""
+def log_parameter(x: FeatureInputs, feature_set: FeatureSet) -> Array:
+    """Log magnitude of the parameter, `log(|p| + 1e-8)`."""
     return jnp.log(jnp.abs(x.parameter) + _TINY)[None]
 
 
-def scaled_momenta(x: Ingredients, feature_set: FeatureSet) -> Array:
-    """`m rsqrt(v + eps)`, with the v of the same decay."""
+def scaled_momenta(x: FeatureInputs, feature_set: FeatureSet) -> Array:
+    """Scaled momenta `m rsqrt(v + eps)`, with the v of the same decay."""
     return x.momenta * features.inverse_rms(x, feature_set)
 
 
@@ -94,13 +94,13 @@ RNN_MLP_FEATURES = FeatureSet(
 """23 channels."""
 
 CHANNELS = 3 + 4 * len(DECAYS)
-"""How many that are."""
+"""Number of channels."""
 
 _CONSTANTS = len(TIMESCALES) + 3
 
 
 def rnn_mlp_rates() -> Rates:
-    """Makes the rates of the moments."""
+    """Returns the rates of the moments."""
     rates = jnp.asarray([1.0 - decay for decay in DECAYS], jnp.float32)
     return Rates(rates, rates, jnp.zeros(0))
 
@@ -109,20 +109,22 @@ def rnn_mlp_init(config: RNNMLPConfig, key: Key) -> Theta:
     """Draws the meta-parameters.
 
     Returns:
-      `lstm`, see `metarl.optimizers.tensor_lstm.lstm_init`; the layers `to_network` and
-      `to_tensors` on it; `network`, the per-parameter MLP; and what is told before the first
-      update, `from_tensors` and `from_network`.
+      `lstm`, see `metarl.optimizers.velo.tensor_lstm.lstm_init`; its output layers `to_network` and
+      `to_tensors`; `network`, the per-parameter MLP; and the initial messages `from_tensors` and
+      `from_network`.
     """
     names = ("lstm", "to_network", "to_tensors", "network", "from_tensors", "from_network")
     keys = dict(zip(names, split_named(key, *names), strict=True))
-    heard = TENSOR_FEATURES + config.to_tensors + config.from_network
-    seen = CHANNELS + _CONSTANTS + config.to_network
+    lstm_inputs = TENSOR_FEATURES + config.to_tensors + config.from_network
+    network_inputs = CHANNELS + _CONSTANTS + config.to_network
     outputs = _OWN_OUTPUTS + config.from_network
     return {
-        "lstm": lstm_init(keys["lstm"], heard, config.recurrent),
+        "lstm": lstm_init(keys["lstm"], lstm_inputs, config.recurrent),
         "to_network": linear_init(keys["to_network"], config.recurrent, config.to_network),
         "to_tensors": linear_init(keys["to_tensors"], config.recurrent, config.to_tensors),
-        "network": init_layers(keys["network"], (seen, config.hidden, config.hidden, outputs)),
+        "network": init_layers(
+            keys["network"], (network_inputs, config.hidden, config.hidden, outputs)
+        ),
         "from_tensors": _message_init(keys["from_tensors"], config.to_tensors),
         "from_network": _message_init(keys["from_network"], config.from_network),
     }
@@ -136,18 +138,18 @@ def tensor_features(
     from_network: Array,
     losses: tuple[Array, Array],
 ) -> Array:
-    """Describes a tensor and what it is told, a vector.
+    """Returns the inputs of the LSTM for a tensor, a vector.
 
-    In the order of the published names: what it is told, norm of the gradient, whether it is a
-    scalar, mean of momenta, of mean squares and of parameters (size and sign each), norm of the
-    parameters, sizes of four axes, losses, and variances of the three.
+    In the order of the published names: messages, norm of the gradient, whether it is a scalar,
+    mean of momenta, of mean squares and of parameters (size and sign each), norm of the parameters,
+    sizes of four axes, losses, and variances of the three.
 
     Args:
-      parameter: `[*shape]`, at least one element.
-      gradient: the same.
-      moments: after this update.
-      from_tensors: what recurrent networks told each other.
-      from_network: what the per-parameter network told this tensor.
+      parameter: parameter `[*shape]`, at least one element.
+      gradient: gradient `[*shape]`.
+      moments: accumulators after this update.
+      from_tensors: message of all LSTMs.
+      from_network: message of the per-parameter network of this tensor.
       losses: features of the training and of the validation loss.
     """
     assert moments.rms is not None
@@ -173,33 +175,33 @@ def apply_network(
     moments: Moments,
     iteration: Array,
     tensors: int,
-    told: Array,
+    message: Array,
 ) -> tuple[Array, Array]:
     """Applies the per-parameter network to a tensor.
 
-    Beside the channels it sees `sin(t / (pi T))` for 11 timescales T, `log N - 1` of N tensors, the
-    logarithms of the tensor's norm and of its size, and what it is told.
+    Inputs beside the channels are `sin(t / (pi T))` for 11 timescales T, `log N - 1` of N tensors,
+    the logarithms of the tensor's norm and of its size, and the message of the LSTM.
 
     Args:
-      theta: from `rnn_mlp_init`.
-      parameter: `[*shape]`, float32, at least one element.
-      gradient: the same.
-      moments: after this update.
-      iteration: t, updates made before.
-      tensors: N.
-      told: by the recurrent network.
+      theta: weights from `rnn_mlp_init`.
+      parameter: parameter `[*shape]`, float32, at least one element.
+      gradient: gradient `[*shape]`, float32.
+      moments: accumulators after this update.
+      iteration: number of updates t before this one.
+      tensors: number of tensors N.
+      message: message of the LSTM.
 
     Returns:
-      The step `[*shape]`, to be subtracted from the parameter, and what it tells its tensor.
+      The step `[*shape]`, to be subtracted from the parameter, and the message to the LSTM.
     """
     waves = jnp.sin(iteration / (jnp.pi * jnp.asarray(TIMESCALES, jnp.float32)))
     about = [log(tensors) - 1.0, jnp.log(norm(parameter) + _TINY), log(parameter.size)]
-    constants = jnp.concatenate([waves, jnp.stack([jnp.float32(x) for x in about]), told])
-    seen = Ingredients(gradient, parameter, moments.momenta, moments.rms, None, None)
-    kinds = RNN_MLP_FEATURES.make(seen)
+    constants = jnp.concatenate([waves, jnp.stack([jnp.float32(x) for x in about]), message])
+    inputs = FeatureInputs(gradient, parameter, moments.momenta, moments.rms, None, None)
+    kinds = RNN_MLP_FEATURES.make(inputs)
     channels = jnp.concatenate([x.reshape(-1, parameter.size) for x in kinds])
     square = jnp.mean(channels * channels, axis=1)
-    scales = jax.lax.rsqrt(RNN_MLP_FEATURES.normaliser_eps + square)
+    scales = jax.lax.rsqrt(RNN_MLP_FEATURES.normalizer_eps + square)
     (kernel, bias), *rest = fold_constants(theta["network"], constants)
     units = _dense(kernel * scales[:, None], bias, channels)
     for layer in rest:
@@ -209,13 +211,13 @@ def apply_network(
 
 
 def norm(x: Array) -> Array:
-    """Euclidean norm, whose derivative at zero is zero."""
+    """Returns the Euclidean norm, with derivative zero at zero."""
     square = jnp.sum(x * x)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def _dense(kernel: Array, bias: Array, units: Array) -> Array:
-    """Multiplies in full float32 on every device, `[outputs, n]`."""
+    """Applies a layer in float32 on every device, `[outputs, n]`."""
     return jnp.matmul(kernel.T, units, precision=jax.lax.Precision.HIGHEST) + bias[:, None]
 
 

@@ -1,8 +1,7 @@
-"""A learned factor for step sizes, from how far training has come and how its loss moves.
+"""Learned step-size schedule of Celo: an LSTM of training progress and loss features.
 
-The scheduler of Celo (Moudgil et al. 2025, arXiv:2501.12670). There it is one recurrent network a
-tensor, but every tensor is told the same and starts the same, so that all get the same factor; here
-it runs once.
+Moudgil et al. 2025, arXiv:2501.12670. The published code runs the LSTM for every tensor, with equal
+inputs and initial states, so that all factors are equal; this code runs it once.
 """
 
 from typing import NamedTuple
@@ -12,34 +11,34 @@ import optax
 
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
-from metarl.optimizers import loss_features as losses
+from metarl.optimizers.lopt import loss_features as losses
 from metarl.optimizers.protocol import Steps
-from metarl.optimizers.tensor_lstm import (
+from metarl.optimizers.velo.tensor_lstm import (
     PROGRESS_POINTS,
     LSTMState,
+    init_lstm_state,
     linear,
     linear_init,
     lstm,
-    mixed,
+    mix_tensors,
     mixed_lstm_init,
-    start,
     training_progress,
 )
 
 INPUTS = len(PROGRESS_POINTS) + losses.FEATURES
-"""Of the network: progress, then the loss."""
+"""Number of inputs: progress features, then loss features."""
 
 SCALE = 0.1
-"""Factor of a network whose output is zero."""
+"""Factor at zero output of the network."""
 
 
 class ScheduleState(NamedTuple):
-    """Memory of the scheduler.
+    """State of the scheduler.
 
     Attributes:
-      iteration: updates made, an int32 scalar.
-      lstm: of the recurrent network, one row.
-      losses: see `metarl.optimizers.loss_features`.
+      iteration: number of updates so far, an int32 scalar.
+      lstm: state of the LSTM, one row.
+      losses: loss averages, see `metarl.optimizers.lopt.loss_features`.
     """
 
     iteration: Array
@@ -51,7 +50,7 @@ def schedule_init(hidden: int, key: Key) -> Theta:
     """Draws a scheduler with H hidden units.
 
     Returns:
-      The arrays of `metarl.optimizers.tensor_lstm.mixed_lstm_init`, and `step_size [H, 1]`.
+      The arrays of `metarl.optimizers.velo.tensor_lstm.mixed_lstm_init`, and `step_size [H, 1]`.
     """
     recurrent, step_size = split_named(key, "recurrent", "step_size")
     return {
@@ -60,22 +59,22 @@ def schedule_init(hidden: int, key: Key) -> Theta:
     }
 
 
-def start_schedule(theta: Theta) -> ScheduleState:
-    """Makes the state before training."""
+def init_schedule_state(theta: Theta) -> ScheduleState:
+    """Returns the initial state."""
     iteration = jnp.zeros((), jnp.int32)
-    return ScheduleState(iteration, start(theta["lstm"], 1), losses.init_loss_buffer())
+    return ScheduleState(iteration, init_lstm_state(theta["lstm"], 1), losses.init_loss_buffer())
 
 
 def scheduled_factor(
     theta: Theta, state: ScheduleState, value: Array, num_steps: Steps
 ) -> tuple[Array, ScheduleState]:
-    """Computes `0.1 exp(step_size(h))`, a scalar, with the recurrent network's output h.
+    """Computes the factor `0.1 exp(step_size(h))`, a scalar, from the LSTM's output h.
 
     Args:
-      theta: from `schedule_init`.
-      state: before this update.
-      value: the loss.
-      num_steps: updates of the whole training.
+      theta: weights from `schedule_init`.
+      state: state before this update.
+      value: loss, a scalar.
+      num_steps: number of updates of the training run.
 
     Returns:
       The factor, and the state after this update.
@@ -84,6 +83,6 @@ def scheduled_factor(
     buffer = losses.observe(state.losses, value, rates)
     progress = training_progress(state.iteration, num_steps)
     x = jnp.concatenate([progress, losses.loss_features(buffer, rates)])[None]
-    recurrent = lstm(theta["lstm"], mixed(theta, x), state.lstm)
+    recurrent = lstm(theta["lstm"], mix_tensors(theta, x), state.lstm)
     factor = SCALE * jnp.exp(linear(theta["step_size"], recurrent.hidden)[0, 0])
     return factor, ScheduleState(optax.safe_increment(state.iteration), recurrent, buffer)

@@ -1,4 +1,4 @@
-"""Files of weights that others released, read as named arrays without executing anything."""
+"""Readers of external weight files (safetensors, msgpack) as named arrays, without unpickling."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """The arrays of a file, to be taken out one by one.
+class ExternalFile:
+    """Named arrays of a file, with checked access.
 
     Attributes:
-      path: of the file.
-      arrays: by name; the keys of nested dictionaries are joined by `/`.
+      path: path of the file.
+      arrays: arrays by name; keys of nested dictionaries are joined by `/`.
     """
 
     path: Path
@@ -34,8 +34,8 @@ class Foreign:
         """Returns an array as float32.
 
         Args:
-          name: in the file.
-          shape: that it must have; None = any size of this axis.
+          name: name of the array in the file.
+          shape: required shape; None = any size of this axis.
 
         Raises:
           ArtifactError: it is missing, has another shape, or is not of finite floating numbers.
@@ -59,22 +59,22 @@ class Foreign:
             raise ArtifactError(f"{name!r} of {self.path} is of dtype {array.dtype}, not floating.")
         array = np.asarray(array, np.float32)
         if not np.all(np.isfinite(array)):
-            raise ArtifactError(f"{name!r} of {self.path} holds numbers that are not finite.")
+            raise ArtifactError(f"{name!r} of {self.path} holds elements that are not finite.")
         return array
 
 
-def read_foreign(path: str | Path) -> Foreign:
+def read_external_file(path: str | Path) -> ExternalFile:
     """Reads a `.safetensors` file, a folder of them whose arrays have different names, or msgpack.
 
-    Anything that is not called `.safetensors` is taken for the bytes that flax serialises a nested
-    dictionary of arrays to.
+    Files without the suffix `.safetensors` are parsed as flax's msgpack serialization of nested
+    dictionaries of arrays.
 
     Raises:
-      ArtifactError: it is missing, damaged, too large, or something else.
+      ArtifactError: the file is missing, damaged, too large, or of another format.
     """
     path = Path(path)
     if not path.is_dir():
-        return Foreign(path, _read(path))
+        return ExternalFile(path, _read(path))
     arrays: dict[str, np.ndarray] = {}
     for file in sorted(path.glob(f"*{_SAFETENSORS}")):
         for name, array in _read(file).items():
@@ -83,7 +83,7 @@ def read_foreign(path: str | Path) -> Foreign:
             arrays[name] = array
     if not arrays:
         raise ArtifactError(f"The folder {path} holds no {_SAFETENSORS} file.")
-    return Foreign(path, arrays)
+    return ExternalFile(path, arrays)
 
 
 def _read(path: Path) -> Arrays:

@@ -1,7 +1,7 @@
-"""The network of VeLO that looks at whole tensors: what it sees, and how it makes other networks.
+"""VeLO's per-tensor network: input features, and generation of per-parameter networks.
 
-One row a tensor goes in; out come the weights of the tensor's own per-parameter network, as a
-mixture of K networks, and a factor for its steps.
+Its input is one row per tensor. Its outputs are the weights of the tensor's per-parameter network,
+a mixture of K networks, and a factor of its steps.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Moments, Rates, features
-from metarl.optimizers import loss_features
-from metarl.optimizers.per_parameter import TensorNetwork, init_layers
-from metarl.optimizers.tensor_lstm import (
+from metarl.optimizers.lopt import loss_features
+from metarl.optimizers.lopt.per_parameter import TensorNetwork, init_layers
+from metarl.optimizers.velo.tensor_lstm import (
     PROGRESS_POINTS,
     LSTMState,
     linear,
     linear_init,
     lstm,
-    mixed,
+    mix_tensors,
     mixed_lstm_init,
 )
 
@@ -46,25 +46,25 @@ VELO_FEATURES = FeatureSet(
     gradient_limit=1000.0,
     vector_momentum_eps=0.0,
 )
-"""The 30 channels of VeLO and Celo; no epsilon where momenta are scaled at rank 0 and 1."""
+"""30 channels of VeLO and Celo, without an epsilon for scaled momenta at rank 0 and 1."""
 
 CHANNELS = 30
-"""How many that are."""
+"""Number of channels."""
 
 OUTPUTS = 3
-"""Of the per-parameter network: direction, magnitude, and one that nothing uses."""
+"""Outputs of the per-parameter network: direction, magnitude, and an unused one."""
 
 STEP_SCALE = 1e-3
-"""Multiplies every step."""
+"""Factor of every step."""
 
 EXPONENT = 1e-3
-"""Multiplies the magnitude, inside the exponential."""
+"""Factor of the magnitude inside the exponential."""
 
 RANKS = 5
-"""Axes longer than 1 are told apart up to one less than this; more of them give no signal."""
+"""Size of the one-hot encoding of the number of axes longer than 1; zeros if there are more."""
 
 NO_NETWORK = TensorNetwork((), 0.0)
-"""Of a tensor without elements."""
+"""Network of a tensor without elements."""
 
 _MOMENTA = 3
 _TINY = 1e-9
@@ -74,19 +74,19 @@ _TINY = 1e-9
 class VeLOConfig:
     """Architecture of VeLO; the defaults are the published ones for meta-training.
 
-    The released weights have `hidden=512, networks=256`.
+    The published weights have `hidden=512, networks=256`.
 
     Attributes:
-      hidden: H, units of the recurrent network.
-      networks: K, how many per-parameter networks are mixed.
-      width: of the two hidden layers of those.
+      hidden: number of units H of the LSTM.
+      networks: number of mixed per-parameter networks K.
+      width: width of their two hidden layers.
       mixture_scale: factor of mixed weights; 100 as published. Celo's authors found 1 more stable
         for meta-training with persistent evolution strategies.
-      bugged_loss_features: whether all ten means of the loss remember 10 steps, whatever the number
-        of steps is; the released weights were trained without it, some older ones with it.
-      bugged_lstm_state: whether the recurrent state stays where it began, as old weights need.
-      validation: a further input, 1 = aim at the validation loss, 0 = at the training loss; None =
-        there is no such input.
+      bugged_loss_features: whether all ten loss averages have a horizon of 10 steps. The published
+        weights were trained without it, some older ones with it.
+      bugged_lstm_state: whether the LSTM state stays at its initial value, as old weights need.
+      validation: additional input, True = optimize the validation loss, False = the training loss;
+        None = no such input.
     """
 
     hidden: int = 128
@@ -107,17 +107,18 @@ class VeLOConfig:
 
     @property
     def inputs(self) -> int:
-        """F, length of a tensor's row: progress, loss, root mean square, rank, variances, flag."""
-        told = len(PROGRESS_POINTS) + loss_features.FEATURES + 1 + RANKS + 2 * _MOMENTA
-        return told + (self.validation is not None)
+        """Length F of a tensor's row: progress, loss, root mean square, rank, variances, flag."""
+        size = len(PROGRESS_POINTS) + loss_features.FEATURES + 1 + RANKS + 2 * _MOMENTA
+        return size + (self.validation is not None)
 
 
 def velo_init(config: VeLOConfig, key: Key) -> Theta:
     """Draws the meta-parameters.
 
     Returns:
-      `tensors` (see `metarl.optimizers.tensor_lstm.mixed_lstm_init`), the layers `controls [H, K]`
-      and `step_size [H, 1]` on it, and `networks`: per-parameter MLPs with a leading axis K.
+      `tensors`, see `metarl.optimizers.velo.tensor_lstm.mixed_lstm_init`; its output layers
+      `controls [H, K]` and `step_size [H, 1]`; and `networks`, per-parameter MLPs with a leading
+      axis K.
     """
     names = ("tensors", "controls", "step_size", "networks")
     tensors, controls, step_size, networks = split_named(key, *names)
@@ -133,7 +134,7 @@ def velo_init(config: VeLOConfig, key: Key) -> Theta:
 
 
 def velo_rates(rms_decay: float = 0.999) -> Rates:
-    """Makes the rates of the moments: decays 0.9, 0.99 and 0.999 of momenta and factored ones."""
+    """Returns rates for decays 0.9, 0.99, 0.999 of momenta and factored averages."""
     three = jnp.asarray([0.1, 0.01, 0.001], jnp.float32)
     return Rates(three, jnp.asarray([1.0 - rms_decay], jnp.float32), three)
 
@@ -141,19 +142,19 @@ def velo_rates(rms_decay: float = 0.999) -> Rates:
 def tensor_row(
     parameter: Array, moments: Moments, progress: Array, losses: Array, config: VeLOConfig
 ) -> Array:
-    """Describes a tensor, `[F]`; moments are relative to the tensor's root mean square.
+    """Returns the features of a tensor, `[F]`; moments are relative to its root mean square.
 
-    Progress, loss, mean of the mean squares, rank, variances of momenta, and what was published as
-    the variance of the mean squares but is taken about the means of momenta, hence three numbers.
-    The mean squares are divided by the root mean square of the tensor once, not twice. The order is
-    that of the published names, `fraction_left` for progress.
+    Features: progress, loss, mean of the mean squares, rank, variances of momenta, and second
+    moments of the mean squares about the three means of momenta, as in the published code, which
+    calls them variances. The mean squares are divided by the root mean square of the tensor once,
+    not twice. The order is that of the published names, with `fraction_left` for progress.
 
     Args:
-      parameter: `[*shape]`, at least one element.
-      moments: before this update.
-      progress: `[9]`.
-      losses: `[9]`.
-      config: whether there is a flag.
+      parameter: parameter `[*shape]`, at least one element.
+      moments: accumulators before this update.
+      progress: progress features `[9]`.
+      losses: loss features `[9]`.
+      config: config, which determines whether there is a validation flag.
     """
     assert moments.rms is not None
     p = parameter.astype(jnp.float32)
@@ -183,23 +184,23 @@ def tensor_networks(
     scales: Sequence[Array],
     state: LSTMState,
 ) -> tuple[list[TensorNetwork], LSTMState]:
-    """Makes the per-parameter network of each tensor.
+    """Generates the per-parameter network of each tensor.
 
     `W = mixture_scale mean_k(control_k W_k)`, kernels and biases alike.
 
     Args:
-      theta: from `velo_init`.
-      config: of theta.
-      rows: from `tensor_row`, N arrays `[F]`.
+      theta: weights from `velo_init`.
+      config: config of theta.
+      rows: features from `tensor_row`, N arrays `[F]`.
       scales: root mean square of each tensor, N scalars.
-      state: of the recurrent network.
+      state: state of the LSTM.
 
     Returns:
-      N networks, and the recurrent state after this step.
+      N networks, and the new state of the LSTM.
     """
     if not rows:
         return [], state
-    state = lstm(theta["tensors"]["lstm"], mixed(theta["tensors"], jnp.stack(rows)), state)
+    state = lstm(theta["tensors"]["lstm"], mix_tensors(theta["tensors"], jnp.stack(rows)), state)
     weights = linear(theta["controls"], state.hidden) * (config.mixture_scale / config.networks)
     factors = linear(theta["step_size"], state.hidden)[:, 0] * STEP_SCALE
     exact = jax.lax.Precision.HIGHEST
@@ -215,17 +216,17 @@ def tensor_networks(
 
 
 def tensor_scale(parameter: Array) -> Array:
-    """Root mean square of a tensor: `sqrt(mean(p^2) + 1e-9)`, a float32 scalar."""
+    """Returns the root mean square `sqrt(mean(p^2) + 1e-9)`, a float32 scalar."""
     p = parameter.astype(jnp.float32)
     return jnp.sqrt(jnp.mean(p * p) + _TINY)
 
 
 def _mean_and_variance(averages: Array) -> tuple[Array, Array]:
-    """Over each tensor of `[K, *shape]`."""
+    """Returns mean and variance over each tensor of `[K, *shape]`."""
     axes = tuple(range(1, averages.ndim))
     mean = jnp.mean(averages, axes)
-    centred = averages - mean.reshape(-1, *[1] * len(axes))
-    return mean, jnp.mean(centred * centred, axes)
+    centered = averages - mean.reshape(-1, *[1] * len(axes))
+    return mean, jnp.mean(centered * centered, axes)
 
 
 def _compressed(x: Array) -> Array:

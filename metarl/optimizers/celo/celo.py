@@ -1,8 +1,8 @@
-"""Celo: a learned rule for every parameter, and a learned schedule, as an optax transformation.
+"""Celo: a per-parameter MLP with a learned step-size schedule, as an optax transformation.
 
-Moudgil et al. 2025, arXiv:2501.12670. The rule sees what VeLO's networks see, but its weights are
-the same for all tensors; it is meta-trained first, without the schedule, and then held while the
-schedule is learned. `metarl.optimizers.imported` reads the weights that the authors released.
+Moudgil et al. 2025, arXiv:2501.12670. The MLP has the inputs of VeLO's per-parameter networks, but
+all tensors share its weights. Phase 1 meta-trains the MLP without the schedule; phase 2 freezes it
+and meta-trains the schedule. `metarl.optimizers.external.loaders` reads the published weights.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ import jax.numpy as jnp
 from metarl.core.errors import check_positive
 from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.accumulators import init_accumulators
-from metarl.optimizers.in_place import TransformationWithApply, with_apply
-from metarl.optimizers.learned_schedule import (
+from metarl.optimizers.celo.learned_schedule import (
     ScheduleState,
+    init_schedule_state,
     schedule_init,
     scheduled_factor,
-    start_schedule,
 )
-from metarl.optimizers.loss_features import check_loss, check_num_steps
-from metarl.optimizers.per_parameter import (
+from metarl.optimizers.in_place import TransformationWithApply, with_apply
+from metarl.optimizers.lopt.accumulators import init_accumulators
+from metarl.optimizers.lopt.loss_features import check_loss, check_num_steps
+from metarl.optimizers.lopt.per_parameter import (
     TensorNetwork,
     fold_constants,
     init_layers,
     update_tree,
 )
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.velo_network import (
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.velo.velo_network import (
     CHANNELS,
     EXPONENT,
     NO_NETWORK,
@@ -44,13 +44,13 @@ from metarl.optimizers.velo_network import (
 
 @dataclass(frozen=True)
 class CeloConfig:
-    """Architecture; the defaults are those of the released weights.
+    """Architecture; the defaults are those of the published weights.
 
     Attributes:
-      hidden: units of the scheduler.
-      width: of the two hidden layers of the rule.
-      scheduled: whether there is a scheduler; False in the first phase of meta-training, with steps
-        ten times as long as under a scheduler that says nothing.
+      hidden: number of units of the scheduler.
+      width: width of the two hidden layers of the MLP.
+      scheduled: whether there is a scheduler; False in phase 1 of meta-training, where steps are
+        ten times those under a scheduler with zero output.
     """
 
     hidden: int = 64
@@ -62,11 +62,11 @@ class CeloConfig:
 
 
 class CeloState(NamedTuple):
-    """Memory of the optimizer.
+    """State of the optimizer.
 
     Attributes:
-      moments: see `metarl.optimizers.accumulators`.
-      schedule: of the scheduler; None if there is none.
+      moments: accumulators, see `metarl.optimizers.lopt.accumulators`.
+      schedule: state of the scheduler, or None.
     """
 
     moments: PyTree
@@ -88,27 +88,27 @@ def celo(
     num_steps: Steps | None = None,
     implementation: str | None = None,
 ) -> TransformationWithApply:
-    """Makes the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
+    """Returns the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
 
-    `o` are the outputs of the rule on 30 channels, `f` is the scheduled factor, or 1 without a
-    scheduler. `update` needs `params` and, with a scheduler, `value`: the loss.
+    `o` are the outputs of the MLP on 30 channels, `f` is the scheduled factor, or 1 without a
+    scheduler. `update` requires `params` and, with a scheduler, `value`, the loss.
 
     Args:
       theta: weights, see `celo_init`.
-      config: architecture; None = that of the released weights.
-      num_steps: updates of the whole training, beyond which the scheduler is told that it is over;
-        not needed without one.
-      implementation: of the kernel; None = the best that can run.
+      config: architecture; None = that of the published weights.
+      num_steps: number of updates of the training run, at which the progress features saturate;
+        required with a scheduler only.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
       ConfigError: `num_steps` is missing or below 1; or, in `update`, `params` or `value` is
-        missing, or the loss is no scalar; or as `metarl.optimizers.accumulators` says.
+        missing, or the loss is not a scalar; or see `metarl.optimizers.lopt.accumulators`.
     """
     config = CeloConfig() if config is None else config
     steps = check_num_steps("celo", num_steps) if config.scheduled else 1
 
     def init(params: PyTree) -> CeloState:
-        schedule = start_schedule(theta["schedule"]) if config.scheduled else None
+        schedule = init_schedule_state(theta["schedule"]) if config.scheduled else None
         return CeloState(init_accumulators(params, VELO_FEATURES), schedule)
 
     def make(
@@ -147,19 +147,20 @@ def celo(
 
 
 def celo_inner(config: CeloConfig | None = None, network: Theta | None = None) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained.
+    """Returns the `InnerOptimizer` for meta-training.
 
     Args:
-      config: architecture; None = that of the released weights.
-      network: the rule from a first phase, held: theta is then `{"schedule": ...}`.
+      config: architecture; None = that of the published weights.
+      network: frozen MLP of phase 1; theta is then `{"schedule": ...}`.
     """
     config = CeloConfig() if config is None else config
-    held = {} if network is None else {"network": network}
+    frozen = {} if network is None else {"network": network}
 
-    def init(key: Key) -> Theta:
+    def init(config: CeloConfig, key: Key) -> Theta:
         theta = celo_init(config, key)
-        return {name: part for name, part in theta.items() if name not in held}
+        return {name: part for name, part in theta.items() if name not in frozen}
 
-    return undescribed(
-        "celo", init, lambda theta, num_steps: celo({**theta, **held}, config, num_steps)
-    )
+    def make(theta: Theta, config: CeloConfig, num_steps: Steps) -> TransformationWithApply:
+        return celo({**theta, **frozen}, config, num_steps)
+
+    return without_parameter_info("celo", config, init, make)

@@ -1,10 +1,10 @@
-"""OPEN, an optimizer learned for reinforcement learning, as an optax transformation.
+"""OPEN, an optimizer meta-learned for reinforcement learning, as an optax transformation.
 
-Goldie et al. 2024, arXiv:2407.07082. A recurrent network sees, for every parameter, its value,
-gradient and momenta, how far training and the epochs on the current batch have come, how deep in
-the network the parameter lies and how active its unit is, and answers with a step and with noise
-for exploration. Nothing here knows reinforcement learning: what a tensor is, is told as data
-(`metarl.optimizers.parameters`).
+Goldie et al. 2024, arXiv:2407.07082. A recurrent network takes, for every parameter, its value,
+gradient and momenta, the progress of training and of the epochs on the current batch, the depth of
+its layer, and the activity (dormancy) of its unit. It returns a step and noise for exploration.
+Metadata of tensors are arguments (`metarl.optimizers.parameters`), so this module does not depend
+on reinforcement learning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ import optax
 
 from metarl.core.errors import ConfigError
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.open_network import OpenNetworkConfig, open_init, open_network
+from metarl.optimizers.open.open_network import OpenNetworkConfig, open_init, open_network
 from metarl.optimizers.parameters import ParameterInfo, clip_by_network_norm, describe
 from metarl.optimizers.protocol import Activity, InnerOptimizer, Steps
 
 BETAS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Decays of the momenta, which have no bias correction."""
+"""Decays of the momenta, without bias correction."""
 
 STEP_SCALE = 1e-3
-"""Multiplies all three outputs of the network, that inside the exponential too."""
+"""Factor of all three outputs of the network, including the one inside the exponential."""
 
 MAX_GRAD_NORM = 0.5
-"""To which the authors clip the gradients of the actor and of the critic, each by itself."""
+"""Global norm to which the authors clip the gradients of actor and critic separately."""
 
 _LOG_EPS = 1e-13
 _RMS_EPS = 1e-5
@@ -35,10 +35,10 @@ _ACTIVITY_EPS = 1e-11
 
 
 class OpenState(NamedTuple):
-    """Memory of the optimizer; columns are the parameters of all tensors, in order, row-major.
+    """State of the optimizer; columns are the parameters of all tensors, in order, row-major.
 
     Attributes:
-      momenta: `[6, n]`, float32.
+      momenta: running means of the gradient `[6, n]`, float32.
       carry: recurrent states of the network, `[H, n]`, float32.
     """
 
@@ -49,20 +49,20 @@ class OpenState(NamedTuple):
 def open_optimizer(
     theta: Theta, info: Sequence[ParameterInfo] | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the transformation `g -> -(u - mean(u))`, the mean over all parameters.
+    """Returns the transformation `g -> -(u - mean(u))`, the mean over all parameters.
 
-    `u = s o_0 exp(s o_1) + mask s o_2 N(0, 1)` with `s = 0.001` and `o` the network's outputs. Its
-    `update` needs `params` and, as keyword arguments, `progress`, `epoch_progress`, `key` if some
+    `u = s o_0 exp(s o_1) + mask s o_2 N(0, 1)` with `s = 0.001` and `o` the network's outputs.
+    `update` requires `params` and the keyword arguments `progress`, `epoch_progress`, `key` if some
     tensor is noisy, and `activity` if the units of some tensor are measured; see `UpdateContext`.
-    Under `optax.chain` they are passed on.
+    `optax.chain` passes them on.
 
     Args:
       theta: weights of the network, see `OpenNetworkConfig.shapes`.
-      info: what each tensor is, in the order of the leaves; None = as `describe(params)` says: one
+      info: metadata of each tensor, in the order of the leaves; None = `describe(params)`: one
         network, modules in the order of the tree, no noise, all units equally active.
 
     Raises:
-      ConfigError: in `update`, an argument is missing, or `info` fits other parameters.
+      ConfigError: in `update`, an argument is missing, or `info` does not match the parameters.
 
     Reference: Goldie et al. 2024, arXiv:2407.07082, section 5.
     """
@@ -94,8 +94,8 @@ def open_optimizer(
         leaves = jax.tree.leaves(params)
         features = jnp.concatenate(
             [
-                _normalised(_flat(params), momenta, gradient, [leaf.size for leaf in leaves]),
-                _situation(leaves, described, progress, epoch_progress, activity),
+                _value_features(_flat(params), momenta, gradient, [leaf.size for leaf in leaves]),
+                _context_features(leaves, described, progress, epoch_progress, activity),
             ]
         )
         outputs, carry = open_network(theta, state.carry, features)
@@ -113,13 +113,13 @@ def open_inner_optimizer(
     name: str = "open",
     max_grad_norm: float | None = MAX_GRAD_NORM,
 ) -> InnerOptimizer:
-    """Makes OPEN for a learner, behind clipping of each network's gradient.
+    """Returns OPEN as an `InnerOptimizer`, after clipping of each network's gradient.
 
     Args:
       config: architecture; None = the smaller published one.
-      theta: weights to start from; None = `open_init`.
-      name: how people call it.
-      max_grad_norm: global norm of the gradient of each network; None = no clipping.
+      theta: initial weights; None = `open_init`.
+      name: display name.
+      max_grad_norm: maximum global norm of the gradient of each network; None = no clipping.
     """
     config = OpenNetworkConfig() if config is None else config
 
@@ -129,13 +129,13 @@ def open_inner_optimizer(
     def transformation(
         theta: Theta, info: tuple[ParameterInfo, ...], num_steps: Steps
     ) -> optax.GradientTransformationExtraArgs:
-        del num_steps  # `progress` says how far it is
+        del num_steps  # `progress` replaces it
         tx = open_optimizer(theta, info)
         if max_grad_norm is None:
             return tx
         return optax.chain(clip_by_network_norm(max_grad_norm, info), tx)
 
-    return InnerOptimizer(name, init, transformation, wants_activity=True)
+    return InnerOptimizer(name, init, transformation, needs_activity=True)
 
 
 def _check(
@@ -165,8 +165,8 @@ def _check(
         raise ConfigError(f"info describes {len(info)} tensors, params has {leaves}.")
 
 
-def _normalised(params: Array, momenta: Array, gradient: Array, sizes: Sequence[int]) -> Array:
-    """Features of the numbers themselves, `[15, n]`, each divided by its RMS over its tensor."""
+def _value_features(params: Array, momenta: Array, gradient: Array, sizes: Sequence[int]) -> Array:
+    """Features of parameter, momenta and gradient, `[15, n]`, normalized by RMS per tensor."""
     parts = (momenta, gradient[None])
     columns = [params[None]]
     for part in parts:
@@ -181,14 +181,14 @@ def _normalised(params: Array, momenta: Array, gradient: Array, sizes: Sequence[
     return jnp.concatenate(tensors, axis=1)
 
 
-def _situation(
+def _context_features(
     leaves: Sequence[Array],
     info: Sequence[ParameterInfo],
     progress: Any,
     epoch_progress: Any,
     activity: Activity | None,
 ) -> Array:
-    """Features of where and when, `[4, n]`: progress, layer, epoch, dormancy."""
+    """Features of the context, `[4, n]`: progress, layer, epoch, dormancy."""
     tensors = []
     for leaf, about in zip(leaves, info, strict=True):
         values = [progress, about.layer, epoch_progress]
@@ -199,7 +199,7 @@ def _situation(
 
 
 def _dormancy(about: ParameterInfo, shape: tuple[int, ...], activity: Activity | None) -> Array:
-    """Activity of each unit relative to its layer's mean, `[1, .., 1, units]`; or a scalar 1."""
+    """Returns the activity of each unit over its layer's mean, `[1, .., 1, units]`; else 1."""
     if about.units is None or activity is None:
         return jnp.float32(1)
     active = jnp.asarray(activity[about.units], jnp.float32) + _ACTIVITY_EPS
@@ -212,7 +212,7 @@ def _dormancy(about: ParameterInfo, shape: tuple[int, ...], activity: Activity |
 
 
 def _noise(key: Key, leaves: Sequence[Array], info: Sequence[ParameterInfo]) -> Array:
-    """Standard normal `[n]` in noisy tensors, zero elsewhere."""
+    """Draws standard normal noise `[n]` for noisy tensors, zero elsewhere."""
     keys = jax.random.split(key, len(leaves))
     return jnp.concatenate(
         [

@@ -1,6 +1,6 @@
-"""A recurrent network with one state per tensor: VeLO, Celo and RNN-MLP steer tensors with it.
+"""LSTM with one state per tensor, shared by VeLO, Celo and RNN-MLP.
 
-Gates and initial weights are those of haiku, in which the published ones were trained.
+Gates and initialization are those of haiku, in which the published weights were trained.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from metarl.core.keys import split_named
 from metarl.core.types import Array, Key, Theta
 
 FORGET_BIAS = 1.0
-"""Added to the forget gate before its sigmoid."""
+"""Bias added to the forget gate before its sigmoid."""
 
 
 class LSTMState(NamedTuple):
-    """Memory of the network, float32; a row a tensor.
+    """State of the LSTM, float32, one row per tensor.
 
     Attributes:
-      hidden: `[N, H]`, also the output.
-      cell: `[N, H]`.
+      hidden: hidden state `[N, H]`, which is also the output.
+      cell: cell state `[N, H]`.
     """
 
     hidden: Array
@@ -29,22 +29,22 @@ class LSTMState(NamedTuple):
 
 
 def linear_init(key: Key, inputs: int, outputs: int) -> dict[str, Array]:
-    """Makes a layer: kernel `[inputs, outputs]` from a normal cut at two deviations, bias zero.
+    """Draws a layer: truncated normal kernel `[inputs, outputs]`, zero bias.
 
-    Before the cut its standard deviation is `1 / sqrt(inputs)`.
+    The normal has standard deviation `1 / sqrt(inputs)` and is truncated at two of them.
     """
     kernel = jax.random.truncated_normal(key, -2.0, 2.0, (inputs, outputs)) / jnp.sqrt(inputs)
     return {"kernel": kernel, "bias": jnp.zeros(outputs)}
 
 
 def linear(layer: Mapping[str, Array], x: Array) -> Array:
-    """Computes `x kernel + bias` for a batch `x [N, inputs]`, in full float32 on every device."""
+    """Computes `x kernel + bias` for a batch `x [N, inputs]`, in float32 on every device."""
     product = jnp.matmul(x, layer["kernel"], precision=jax.lax.Precision.HIGHEST)
     return product + layer["bias"][None]
 
 
 def lstm_init(key: Key, inputs: int, hidden: int) -> Theta:
-    """Makes an LSTM: `gates` (input, candidate, forget, output) and the state it starts from."""
+    """Draws an LSTM: `gates` (input, candidate, forget, output) and the initial state."""
     return {
         "gates": linear_init(key, inputs + hidden, 4 * hidden),
         "hidden": jnp.zeros(hidden),
@@ -53,7 +53,7 @@ def lstm_init(key: Key, inputs: int, hidden: int) -> Theta:
 
 
 def mixed_lstm_init(key: Key, inputs: int, hidden: int) -> Theta:
-    """Makes an LSTM behind a layer through which tensors hear of each other; see `mixed`."""
+    """Draws an LSTM behind a layer that mixes features of all tensors; see `mix_tensors`."""
     names = ("own", "shared", "lstm")
     own, shared, lstm = split_named(key, *names)
     return {
@@ -63,18 +63,18 @@ def mixed_lstm_init(key: Key, inputs: int, hidden: int) -> Theta:
     }
 
 
-def start(theta: Theta, tensors: int) -> LSTMState:
-    """Makes the state before the first step, the same for all N tensors."""
+def init_lstm_state(theta: Theta, tensors: int) -> LSTMState:
+    """Returns the initial state, equal for all N tensors."""
     return LSTMState(*(jnp.tile(theta[name][None], (tensors, 1)) for name in ("hidden", "cell")))
 
 
 def lstm(theta: Theta, x: Array, state: LSTMState) -> LSTMState:
-    """Makes one step: `c = s(f + 1) c + s(i) tanh(g)`, `h = s(o) tanh(c)`.
+    """Returns the next state: `c = s(f + 1) c + s(i) tanh(g)`, `h = s(o) tanh(c)`.
 
     Args:
-      theta: from `lstm_init`.
+      theta: weights from `lstm_init`.
       x: inputs `[N, F]`.
-      state: of the step before.
+      state: previous state.
     """
     gates = linear(theta["gates"], jnp.concatenate([x, state.hidden], axis=1))
     i, g, f, o = jnp.split(gates, 4, axis=1)
@@ -83,11 +83,11 @@ def lstm(theta: Theta, x: Array, state: LSTMState) -> LSTMState:
     return LSTMState(jax.nn.sigmoid(o) * jnp.tanh(cell), cell)
 
 
-def mixed(theta: Theta, x: Array) -> Array:
+def mix_tensors(theta: Theta, x: Array) -> Array:
     """Computes `own(x) + max relu(shared(x))`, the maximum over tensors, `[N, H]`.
 
     Args:
-      theta: from `mixed_lstm_init`.
+      theta: weights from `mixed_lstm_init`.
       x: features `[N, F]`, N at least 1.
     """
     return linear(theta["own"], x) + jnp.max(
@@ -99,12 +99,12 @@ def training_progress(step: Array, num_steps: Array | int) -> Array:
     """Computes `tanh(10 (t / N - c))` for nine c from 0.03 to 1.1, `[9]`.
 
     Args:
-      step: t, updates so far; beyond N it counts as N.
-      num_steps: N.
+      step: number of updates so far t, clipped to N.
+      num_steps: number of updates of the training run N.
     """
     fraction = jnp.minimum(step / jnp.asarray(num_steps, jnp.float32), 1.0)
     return jnp.tanh(10.0 * (fraction - jnp.asarray(PROGRESS_POINTS, jnp.float32)))
 
 
 PROGRESS_POINTS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
-"""Fractions of training about which an optimizer is told whether they are over."""
+"""Fractions of training at which the progress features cross zero."""

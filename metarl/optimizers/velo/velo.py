@@ -1,11 +1,11 @@
-"""VeLO, an optimizer that knows how long training is, as an optax transformation.
+"""VeLO, conditioned on the length of training, as an optax transformation.
 
-Metz et al. 2022, arXiv:2211.09760. A recurrent network looks at every tensor: how far training has
-come, how the loss moves, how large momenta are; it makes the weights of a tiny network, which then
-moves each parameter of that tensor. There is no learning rate to tune.
+Metz et al. 2022, arXiv:2211.09760. For every tensor, an LSTM takes training progress, loss features
+and statistics of momenta, and generates the weights of a small network that computes the step of
+each parameter of that tensor. There is no learning rate to tune.
 
-Made for up to 150 000 updates: for longer training put `optax.MultiSteps` around it and divide
-`num_steps` by the number of steps between updates. Weight decay (1e-6 or so) is the user's
+VeLO was trained for up to 150 000 updates: for longer training wrap it in `optax.MultiSteps` and
+divide `num_steps` by the number of steps between updates. For weight decay (about 1e-6) use
 `optax.chain(velo(...), optax.add_decayed_weights(-decay))`: updates are added to the parameters, so
 the sign is negative.
 """
@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import optax
 
 from metarl.core.types import Array, PyTree, Theta
-from metarl.optimizers.accumulators import init_accumulators, tensors
 from metarl.optimizers.in_place import TransformationWithApply, with_apply
-from metarl.optimizers.loss_features import (
+from metarl.optimizers.lopt.accumulators import aligned_leaves, init_accumulators
+from metarl.optimizers.lopt.loss_features import (
     SHORTEST,
     LossBuffer,
     check_loss,
@@ -29,10 +29,10 @@ from metarl.optimizers.loss_features import (
     loss_rates,
     observe,
 )
-from metarl.optimizers.per_parameter import update_tree
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.tensor_lstm import LSTMState, start, training_progress
-from metarl.optimizers.velo_network import (
+from metarl.optimizers.lopt.per_parameter import update_tree
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.velo.tensor_lstm import LSTMState, init_lstm_state, training_progress
+from metarl.optimizers.velo.velo_network import (
     EXPONENT,
     NO_NETWORK,
     VELO_FEATURES,
@@ -45,17 +45,17 @@ from metarl.optimizers.velo_network import (
 )
 
 NAME = "velo"
-"""How errors call it."""
+"""Name in errors."""
 
 
 class VeLOState(NamedTuple):
-    """Memory of the optimizer.
+    """State of the optimizer.
 
     Attributes:
-      iteration: updates made, an int32 scalar.
-      moments: see `metarl.optimizers.accumulators`.
-      tensors: of the recurrent network, a row for each tensor that has elements.
-      losses: see `metarl.optimizers.loss_features`.
+      iteration: number of updates so far, an int32 scalar.
+      moments: accumulators, see `metarl.optimizers.lopt.accumulators`.
+      tensors: state of the LSTM, one row per tensor that has elements.
+      losses: loss averages, see `metarl.optimizers.lopt.loss_features`.
     """
 
     iteration: Array
@@ -70,23 +70,23 @@ def velo(
     num_steps: Steps | None = None,
     implementation: str | None = None,
 ) -> TransformationWithApply:
-    """Makes the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
+    """Returns the transformation `g -> -0.001 f o_0 exp(0.001 o_1) rms(p)`.
 
-    `o` are the outputs of a network of 30 channels, made for each tensor, as is the factor `f`; see
-    `metarl.optimizers.velo_network`. `update` needs `params` and, as a keyword, `value`: the loss.
+    `o` are the outputs of a network of 30 channels, generated for each tensor, as is the factor
+    `f`; see `metarl.optimizers.velo.velo_network`. `update` requires `params` and the keyword
+    argument `value`, the loss.
 
     Args:
       theta: weights, see `velo_init`.
       config: architecture; None = the published one for meta-training.
-      num_steps: updates of the whole training. Beyond them the optimizer is told that training is
-        over.
-      implementation: of the kernel; None = the best that can run.
+      num_steps: number of updates of the training run, at which the progress features saturate.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
       ConfigError: `num_steps` is missing or below 1; or, in `update`, `params` or `value` is
-        missing, or the loss is no scalar; or as `metarl.optimizers.accumulators` says.
+        missing, or the loss is not a scalar; or see `metarl.optimizers.lopt.accumulators`.
 
-    Reference: Metz et al. 2022, arXiv:2211.09760; the quirks in `tensor_row` are its public code's.
+    Reference: Metz et al. 2022, arXiv:2211.09760; `tensor_row` follows its code.
     """
     config = VeLOConfig() if config is None else config
     steps = check_num_steps(NAME, num_steps)
@@ -95,7 +95,7 @@ def velo(
     def init(params: PyTree) -> VeLOState:
         moments = init_accumulators(params, VELO_FEATURES)
         rows = sum(jnp.size(leaf) > 0 for leaf in jax.tree.leaves(params))
-        recurrent = start(theta["tensors"]["lstm"], rows)
+        recurrent = init_lstm_state(theta["tensors"]["lstm"], rows)
         return VeLOState(jnp.zeros((), jnp.int32), moments, recurrent, init_loss_buffer())
 
     def make(
@@ -109,14 +109,14 @@ def velo(
     ) -> tuple[PyTree, VeLOState]:
         del unused
         losses = observe(state.losses, check_loss(NAME, value), rates)
-        _, leaves, moments = tensors(grads, params, state.moments)
-        told = training_progress(state.iteration, steps), loss_features(losses, rates)
-        known = [(p, m) for p, m in zip(leaves, moments, strict=True) if m is not None]
+        _, leaves, moments = aligned_leaves(grads, params, state.moments)
+        inputs = training_progress(state.iteration, steps), loss_features(losses, rates)
+        nonempty = [(p, m) for p, m in zip(leaves, moments, strict=True) if m is not None]
         networks, recurrent = tensor_networks(
             theta,
             config,
-            [tensor_row(p, m, *told, config) for p, m in known],
-            [tensor_scale(p) for p, _ in known],
+            [tensor_row(p, m, *inputs, config) for p, m in nonempty],
+            [tensor_scale(p) for p, _ in nonempty],
             state.tensors,
         )
         own = iter(networks)
@@ -139,11 +139,6 @@ def velo(
 
 
 def velo_inner(config: VeLOConfig | None = None) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained."""
+    """Returns the `InnerOptimizer` for meta-training."""
     config = VeLOConfig() if config is None else config
-
-    return undescribed(
-        NAME,
-        lambda key: velo_init(config, key),
-        lambda theta, num_steps: velo(theta, config, num_steps),
-    )
+    return without_parameter_info(NAME, config, velo_init, velo)

@@ -1,4 +1,4 @@
-"""What architectures share that apply one small network to every parameter alike."""
+"""Shared parts of architectures that apply one small network to every parameter."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,18 +18,18 @@ from metarl.kernels.lopt_update import (
     lopt_apply_many,
     lopt_update_many,
 )
-from metarl.optimizers.accumulators import tensors
+from metarl.optimizers.lopt.accumulators import aligned_leaves
 
 TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-"""Numbers of updates T at which the time features `tanh(t / T - 1)` cross zero."""
+"""Timescales T, in updates, at which the time features `tanh(t / T - 1)` cross zero."""
 
 
 class TensorNetwork(NamedTuple):
-    """The network of one tensor.
+    """Network of one tensor.
 
     Attributes:
       layers: kernel `[in, out]` and bias `[out]` of each layer.
-      scale: of the steps, a scalar.
+      scale: factor of the steps, a scalar.
     """
 
     layers: Sequence[tuple[Array, Array]]
@@ -37,10 +37,10 @@ class TensorNetwork(NamedTuple):
 
 
 class PerParameterState(NamedTuple):
-    """Memory of an optimizer.
+    """State of an optimizer.
 
     Attributes:
-      iteration: updates made, an int32 scalar that stops at its largest number.
+      iteration: number of updates so far, an int32 scalar that saturates.
       moments: tree of the parameters with `Moments` for tensors, see `init_accumulators`.
     """
 
@@ -51,7 +51,7 @@ class PerParameterState(NamedTuple):
 def init_layers(key: Key, sizes: Sequence[int]) -> Theta:
     """Draws an MLP, `{"layer_0": {"kernel": [in, out], "bias": [out]}, ...}`.
 
-    Kernels are normal, truncated at two standard deviations, of scale `in^-1/2`; biases are zero.
+    Kernels are truncated normal (two standard deviations) with scale `in^-1/2`; biases are zero.
     """
     theta = {}
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
@@ -63,14 +63,14 @@ def init_layers(key: Key, sizes: Sequence[int]) -> Theta:
 
 
 def fold_constants(theta: Mapping[str, Theta], constants: Array) -> list[tuple[Array, Array]]:
-    """Lists the layers of an MLP whose last inputs are the same for all parameters.
+    """Folds the last inputs of an MLP, equal for all parameters, into its first bias.
 
     Args:
-      theta: from `init_layers`.
+      theta: weights from `init_layers`.
       constants: values of the last `C` inputs, `[C]`.
 
     Returns:
-      Kernel and bias of each layer; the last `C` rows of the first kernel have gone into its bias.
+      Kernel and bias of each layer; the first kernel lacks its last `C` rows.
     """
     layers = [theta[f"layer_{i}"] for i in range(len(theta))]
     pairs = [(jnp.asarray(x["kernel"]), jnp.asarray(x["bias"])) for x in layers]
@@ -81,7 +81,7 @@ def fold_constants(theta: Mapping[str, Theta], constants: Array) -> list[tuple[A
 
 
 def time_features(iteration: Array) -> Array:
-    """`tanh(t / T - 1)` for the 11 timescales T; `t` updates were made before this one."""
+    """Returns `tanh(t / T - 1)` for the 11 timescales T, after `t` updates."""
     return jnp.tanh(iteration.astype(jnp.float32) / jnp.asarray(TIMESCALES, jnp.float32) - 1.0)
 
 
@@ -97,30 +97,30 @@ def update_tree(
     grouping: Grouping | None = None,
     in_place: bool = False,
 ) -> tuple[PyTree, PyTree]:
-    """Makes the update of every tensor: minus its step, in the parameter's dtype.
+    """Computes the update of every tensor: minus its step, in the parameter's dtype.
 
-    Small tensors share calls of the kernel, see `metarl.kernels.lopt_update.Grouping`.
+    Small tensors are batched into shared kernel calls, see `metarl.kernels.lopt_update.Grouping`.
 
     Args:
-      features: what the networks see.
-      networks: one a tensor, in the order of the leaves; the very same arrays where they share it.
+      features: inputs of the networks.
+      networks: networks in the order of the leaves; identical array objects where shared.
       updates: gradients.
       params: parameters.
-      moments: from `init_accumulators`.
-      rates: of the moments.
-      exponent: how much a network's second output counts, inside the exponential.
-      implementation: of the kernel; see `metarl.kernels.lopt_update.lopt_update`.
-      grouping: which tensors share calls; None = small ones.
-      in_place: whether to move the parameters instead, which kernels do in their place.
+      moments: accumulators, see `init_accumulators`.
+      rates: rates of the moments.
+      exponent: factor of a network's second output inside the exponential.
+      implementation: kernel implementation; see `metarl.kernels.lopt_update.lopt_update`.
+      grouping: thresholds for batching; None = the defaults.
+      in_place: whether to return new parameters instead, which kernels write in place.
 
     Returns:
-      What is to be added to the parameters, or, `in_place`, the new parameters: `parameter - step`
-      in float32, rounded once to the parameter's dtype; and the new moments.
+      Updates to be added to the parameters, or with `in_place` the new parameters
+      `parameter - step`, computed in float32 and rounded once; and the new moments.
 
     Raises:
-      ConfigError: see `metarl.optimizers.accumulators.tensors`.
+      ConfigError: see `metarl.optimizers.lopt.accumulators.aligned_leaves`.
     """
-    gradients, leaves, old = tensors(updates, params, moments, made_finite=False)
+    gradients, leaves, old = aligned_leaves(updates, params, moments, made_finite=False)
     calls = [
         Call(network.layers, network.scale, p, g, m)
         for g, p, m, network in zip(gradients, leaves, old, networks, strict=True)
@@ -128,11 +128,11 @@ def update_tree(
     ]
     many = lopt_apply_many if in_place else lopt_update_many
     made = iter(many(features, calls, rates, exponent, implementation, grouping))
-    ends: list[Array] = []
+    results: list[Array] = []
     new: list[Moments | None] = []
     for p, m in zip(leaves, old, strict=True):
-        end, m = (jnp.zeros_like(p), None) if m is None else next(made)
-        ends.append(end if in_place else -end.astype(p.dtype))
+        result, m = (jnp.zeros_like(p), None) if m is None else next(made)
+        results.append(result if in_place else -result.astype(p.dtype))
         new.append(m)
     treedef = jax.tree.structure(params)
-    return jax.tree.unflatten(treedef, ends), jax.tree.unflatten(treedef, new)
+    return jax.tree.unflatten(treedef, results), jax.tree.unflatten(treedef, new)

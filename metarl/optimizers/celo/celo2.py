@@ -1,11 +1,12 @@
-"""Celo2: a learned direction for matrices, made orthogonal and of unit size; AdamW for the rest.
+"""Celo2: a learned, orthogonalized unit-RMS direction for matrices; AdamW for other tensors.
 
-Moudgil et al. 2026, arXiv:2602.19142. What is learned is where to go, not how far: the step of a
-matrix has root mean square 1 before the learning rate, which is the user's, as is weight decay.
+Moudgil et al. 2026, arXiv:2602.19142. Only the direction is learned: the step of a matrix has root
+mean square 1 before the learning rate. Learning rate and weight decay are set by the user.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,49 +15,49 @@ import optax
 
 from metarl.core.errors import check_positive, check_range
 from metarl.core.types import Array, Key, PyTree, Theta
-from metarl.optimizers.accumulators import in_float32, init_accumulators
-from metarl.optimizers.celo_adam import GRADIENT_LIMIT
-from metarl.optimizers.newton_schulz import newton_schulz
-from metarl.optimizers.per_parameter import (
+from metarl.optimizers.celo.celo_adam import GRADIENT_LIMIT
+from metarl.optimizers.celo.newton_schulz import newton_schulz
+from metarl.optimizers.lopt.accumulators import in_float32, init_accumulators
+from metarl.optimizers.lopt.per_parameter import (
     TensorNetwork,
     fold_constants,
     init_layers,
     update_tree,
 )
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.velo_network import CHANNELS, OUTPUTS, VELO_FEATURES, velo_rates
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
+from metarl.optimizers.velo.velo_network import CHANNELS, OUTPUTS, VELO_FEATURES, velo_rates
 
-FEATURES = replace(VELO_FEATURES, rms_eps=1e-8, normaliser_eps=1e-9, normaliser_axes=2)
+FEATURES = replace(VELO_FEATURES, rms_eps=1e-8, normalizer_eps=1e-9, normalizer_axes=2)
 """The 30 channels of VeLO, each divided by its root mean square over the last two axes."""
 
 VECTOR_CHANNELS = 15
-"""How many channels count at rank 0 and 1, where the released code has no factored ones."""
+"""Number of channels used at rank 0 and 1, where the published code has no factored ones."""
 
 RMS_DECAY = 0.95
-"""Of the mean square."""
+"""Decay of the mean square."""
 
 ADAM_DECAYS = (0.9, 0.95)
-"""Of AdamW's momentum and mean square."""
+"""Decays of AdamW's momentum and mean square."""
 
 LEARNING_RATE = 1e-3
-"""With which the released weights were meta-trained."""
+"""Learning rate with which the published weights were meta-trained."""
 
 Mask = PyTree | Callable[[PyTree], PyTree]
-"""A tree of booleans, or a function that makes one of the parameters."""
+"""A tree of booleans, or a function from parameters to such a tree."""
 
 
 @dataclass(frozen=True)
 class Celo2Config:
-    """Architecture; the defaults are those of the released Celo2.
+    """Architecture; the defaults are those of the published Celo2.
 
-    Celo2-base, released too, has `orthogonal=False` and AdamW for no tensor.
+    The published variant Celo2-base has `orthogonal=False` and no AdamW tensors.
 
     Attributes:
-      width: of the two hidden layers.
-      orthogonal: whether steps of matrices are made orthogonal.
-      iterations: of Newton and Schulz.
-      collapse: whether a tensor of rank above 2 is one matrix of its last axis against all others;
-        False as released: it is a batch of matrices of its last two axes.
+      width: width of the two hidden layers.
+      orthogonal: whether steps of matrices are orthogonalized.
+      iterations: number of Newton-Schulz iterations.
+      collapse: whether a tensor of rank above 2 is reshaped to one matrix `[-1, last axis]`; False
+        as published: it is a batch of matrices of its last two axes.
     """
 
     width: int = 8
@@ -69,10 +70,10 @@ class Celo2Config:
 
 
 class Celo2State(NamedTuple):
-    """Memory of the learned direction.
+    """State of the learned direction.
 
     Attributes:
-      moments: see `metarl.optimizers.accumulators`.
+      moments: accumulators, see `metarl.optimizers.lopt.accumulators`.
     """
 
     moments: PyTree
@@ -98,24 +99,24 @@ def celo2(
     adam_multiplier: float = 1.0,
     implementation: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the transformation `g -> -learning_rate (direction + weight_decay p)`.
+    """Returns the transformation `g -> -learning_rate (direction + weight_decay p)`.
 
-    Tensors for AdamW (decays 0.9 and 0.95) have `adam_multiplier` times the learning rate and the
-    same weight decay. Embeddings belong to them too: say so in `by_adam`. For language models ports
-    suggest 3.16e-4 falling to a tenth by a cosine, weight decay 0.1 and multiplier 20.
+    AdamW tensors (decays 0.9 and 0.95) have `adam_multiplier` times the learning rate and the same
+    weight decay. Mark embeddings as AdamW tensors in `by_adam` too. For language models other ports
+    suggest a cosine schedule from 3.16e-4 to a tenth of it, weight decay 0.1 and multiplier 20.
 
     Args:
       theta: weights, see `celo2_init`.
-      config: architecture; None = that of the released Celo2.
-      num_steps: not used; any number of updates can be made.
-      learning_rate: a number, or a function of the number of updates made.
-      weight_decay: for all tensors.
-      by_adam: which tensors AdamW moves.
-      adam_multiplier: of the learning rate, for those.
-      implementation: of the kernel; None = the best that can run.
+      config: architecture; None = that of the published Celo2.
+      num_steps: unused.
+      learning_rate: learning rate, or its schedule.
+      weight_decay: weight decay of all tensors.
+      by_adam: mask of AdamW tensors.
+      adam_multiplier: factor of the learning rate for AdamW tensors.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
 
     Reference: Moudgil et al. 2026, arXiv:2602.19142.
     """
@@ -146,18 +147,18 @@ def celo2(
 def scale_by_celo2(
     theta: Theta, config: Celo2Config | None = None, implementation: str | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the learned direction of every tensor, of root mean square 1, without a learning rate.
+    """Returns the learned unit-RMS direction of every tensor, without a learning rate.
 
-    The first output of the network; then, for a matrix, `newton_schulz` if the config says so; then
-    it is divided by its root mean square, over the last two axes.
+    The direction is the first output of the network; matrices are orthogonalized by `newton_schulz`
+    if `config.orthogonal`; then it is divided by its root mean square over the last two axes.
 
     Args:
       theta: weights, see `celo2_init`.
-      config: architecture; None = that of the released Celo2.
-      implementation: of the kernel; None = the best that can run.
+      config: architecture; None = that of the published Celo2.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
     config = Celo2Config() if config is None else config
 
@@ -183,7 +184,9 @@ def scale_by_celo2(
             implementation,
         )
         finished = jax.tree.map(
-            lambda d, p: _finished(d, config).reshape(p.shape).astype(p.dtype), directions, params
+            lambda d, p: _normalized_direction(d, config).reshape(p.shape).astype(p.dtype),
+            directions,
+            params,
         )
         return finished, Celo2State(moments)
 
@@ -197,35 +200,35 @@ def celo2_inner(
     by_adam: Mask = vectors,
     adam_multiplier: float = 1.0,
 ) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained; see `celo2` for the arguments."""
+    """Returns the `InnerOptimizer` for meta-training; see `celo2` for the arguments."""
     check_range(0.0, float("inf"), learning_rate=learning_rate, weight_decay=weight_decay)
     config = Celo2Config() if config is None else config
-
-    return undescribed(
-        "celo2",
-        lambda key: celo2_init(config, key),
-        lambda theta, num_steps: celo2(
-            theta, config, num_steps, learning_rate, weight_decay, by_adam, adam_multiplier
-        ),
+    make = partial(
+        celo2,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        by_adam=by_adam,
+        adam_multiplier=adam_multiplier,
     )
+    return without_parameter_info("celo2", config, celo2_init, make)
 
 
 def _network(theta: Theta, rank: int) -> TensorNetwork:
-    """The network of a tensor, whose step is minus the direction."""
+    """Returns the network of a tensor; its step is minus the direction."""
     (kernel, bias), *rest = fold_constants(theta["network"], jnp.zeros(0))
     if rank < 2:
         kernel = jnp.where(jnp.arange(CHANNELS)[:, None] < VECTOR_CHANNELS, kernel, 0.0)
     return TensorNetwork([(kernel, bias), *rest], -1.0)
 
 
-def _finished(direction: Array, config: Celo2Config) -> Array:
+def _normalized_direction(direction: Array, config: Celo2Config) -> Array:
     if direction.size == 0:
         return direction
     if config.orthogonal and direction.ndim >= 2:
         direction = newton_schulz(direction, config.iterations)
     axes = tuple(range(direction.ndim))[-2:]
     square = jnp.mean(direction * direction, axes, keepdims=True)
-    return direction * jax.lax.rsqrt(square + FEATURES.normaliser_eps)
+    return direction * jax.lax.rsqrt(square + FEATURES.normalizer_eps)
 
 
 def _as_matrix(tensor: Array) -> Array:

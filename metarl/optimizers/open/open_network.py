@@ -1,7 +1,7 @@
-"""The network of OPEN: what it makes of a parameter's features, and how its weights are laid out.
+"""Network of OPEN: a GRU and an MLP, applied to every parameter; and the layout of its weights.
 
-One small recurrent network is applied to every parameter alike. Arrays are feature-major, `[F, n]`
-for `n` parameters: on CPU 1.5 times as fast as `[n, F]`, since `n` is long and `F` is 3 to 24.
+Arrays are feature-major, `[F, n]` for `n` parameters: on CPU 1.5 times as fast as `[n, F]`, since
+`n` is long and `F` is 3 to 24.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from metarl.core.keys import named
 from metarl.core.types import Array, Key, Theta
 
 FEATURES = 19
-"""Inputs of the network."""
+"""Number of inputs of the network."""
 
 OUTPUTS = 3
 """Outputs: size of the step, logarithm of its scale, size of the noise."""
 
 NORM_EPS = 1e-6
-"""Added to the variance in a layer normalisation."""
+"""Constant added to the variance in layer normalization."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class OpenNetworkConfig:
     """Architecture: a gated recurrent unit, then two hidden layers; the defaults are published.
 
     Attributes:
-      recurrent: H, width of the recurrent state of each parameter.
-      hidden: W, width of both hidden layers.
+      recurrent: width H of the recurrent state of each parameter.
+      hidden: width W of both hidden layers.
     """
 
     recurrent: int = 8
@@ -72,32 +72,32 @@ class OpenNetworkConfig:
 
     @property
     def size(self) -> int:
-        """Count of numbers in theta."""
+        """Number of meta-parameters."""
         return sum(prod(shape) for shape in self.shapes.values())
 
 
 PUBLISHED = (OpenNetworkConfig(), OpenNetworkConfig(recurrent=16, hidden=32))
-"""Architectures of the weights that the authors released: single environments, and several."""
+"""Architectures of the published weights: for single environments, and for several."""
 
 
 def open_init(config: OpenNetworkConfig, key: Key) -> Theta:
-    """Draws a network to start from: it stands still, and the smallest change of theta moves it.
+    """Draws initial weights whose steps are zero.
 
-    Kernels have standard deviation `1 / sqrt(fan-in)`, but the last one is zero.
+    Kernels have standard deviation `1 / sqrt(fan-in)`; the last kernel is zero.
     """
 
-    def start(name: str, shape: tuple[int, ...]) -> Array:
+    def draw(name: str, shape: tuple[int, ...]) -> Array:
         if name.endswith("scale"):
             return jnp.ones(shape, jnp.float32)
         if name.endswith("bias") or name == "dense_2_kernel":
             return jnp.zeros(shape, jnp.float32)
         return jax.random.normal(named(key, name), shape, jnp.float32) * shape[0] ** -0.5
 
-    return {name: start(name, shape) for name, shape in config.shapes.items()}
+    return {name: draw(name, shape) for name, shape in config.shapes.items()}
 
 
 def to_vector(config: OpenNetworkConfig, theta: Theta) -> Array:
-    """Lays theta out as a published flat vector `[config.size]`, kernels row-major `(in, out)`."""
+    """Flattens theta to the published layout `[config.size]`, kernels row-major `(in, out)`."""
     return jnp.concatenate([jnp.ravel(theta[name]) for name in config.shapes])
 
 
@@ -116,7 +116,7 @@ def open_network(theta: Mapping[str, Array], carry: Array, features: Array) -> t
     Args:
       theta: weights, see `OpenNetworkConfig.shapes`.
       carry: recurrent states `[H, n]`.
-      features: `[19, n]`.
+      features: input features `[19, n]`.
 
     Returns:
       Outputs `[3, n]` and new recurrent states `[H, n]`.
@@ -147,7 +147,7 @@ def _affine(theta: Mapping[str, Array], name: str, x: Array) -> Array:
 
 
 def _layer_norm(theta: Mapping[str, Array], name: str, x: Array) -> Array:
-    centred = x - jnp.mean(x, axis=0, keepdims=True)
-    variance = jnp.mean(centred**2, axis=0, keepdims=True)
-    scaled = centred * jax.lax.rsqrt(variance + NORM_EPS)
+    centered = x - jnp.mean(x, axis=0, keepdims=True)
+    variance = jnp.mean(centered**2, axis=0, keepdims=True)
+    scaled = centered * jax.lax.rsqrt(variance + NORM_EPS)
     return scaled * theta[f"{name}_scale"][:, None] + theta[f"{name}_bias"][:, None]

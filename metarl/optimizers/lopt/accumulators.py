@@ -1,13 +1,13 @@
-"""Memory of learned optimizers, tensor by tensor: momenta, mean squares, factored mean squares.
+"""Accumulators of learned optimizers over trees: momenta, mean squares, factored mean squares.
 
-The arithmetic is that of `metarl.kernels.lopt_update.moments`; here it is spread over a tree, whose
-tensors are checked. What holds for all architectures that use it:
+The arithmetic is that of `metarl.kernels.lopt_update.moments`. This module maps it over trees and
+checks the tensors. For all architectures that use it:
 
-- Moments are float32 whatever the parameters are.
-- A number of a gradient that is not finite counts as zero, and one beyond `GRADIENT_LIMIT` as that:
-  so one bad batch spoils neither the moments nor, through means over a tensor, its other elements.
-- A tensor without elements has no moments, and an empty tree no tensors.
-- Tensors that are not of a floating dtype are refused; leave them out with `optax.masked`.
+- Moments are float32, whatever the dtype of the parameters.
+- Non-finite elements of a gradient count as zero, others are clipped to `GRADIENT_LIMIT`. So a bad
+  batch corrupts neither the moments nor, through means over a tensor, the other elements.
+- Tensors without elements have no moments.
+- Tensors of a non-floating dtype raise an error; exclude them with `optax.masked`.
 """
 
 from typing import Any
@@ -24,38 +24,39 @@ from metarl.optimizers.parameters import leaf_paths
 
 
 def init_accumulators(params: PyTree, features: FeatureSet) -> PyTree:
-    """Makes the moments of a tree of parameters that saw no gradient.
+    """Returns the initial moments of a tree of parameters.
 
     Args:
       params: floating arrays of any rank and size.
-      features: how many averages of each kind there are.
+      features: feature set, which has the numbers of averages of each kind.
 
     Returns:
-      The tree with `Moments` in place of each tensor, None for those without elements.
+      The tree with `Moments` in place of each tensor, None for tensors without elements.
 
     Raises:
       ConfigError: a tensor is not of a floating dtype.
     """
     check_floating(params, "parameter")
 
-    def start(leaf: Array) -> Moments | None:
+    def init_moments_of(leaf: Array) -> Moments | None:
         if jnp.size(leaf) == 0:
             return None
         return init_moments(jnp.shape(leaf), features.momenta, features.rms, features.factored)
 
-    return jax.tree.map(start, params)
+    return jax.tree.map(init_moments_of, params)
 
 
-def tensors(
+def aligned_leaves(
     updates: PyTree, params: PyTree | None, accumulators: PyTree, made_finite: bool = True
 ) -> tuple[list[Array], list[Array], list[Moments | None]]:
-    """Lines up gradients, parameters and moments leaf by leaf; gradients become finite float32.
+    """Flattens gradients, parameters and moments into aligned lists of leaves, and checks them.
 
-    With `made_finite` false gradients stay as they are: `lopt_update` makes them so block by block.
+    With `made_finite`, gradients are cast to float32 and non-finite elements become zero; else they
+    stay unchanged, for `lopt_update`, which does so block by block.
 
     Raises:
-      ConfigError: `params` is missing, its structure or shapes are not those of the gradients, or a
-        tensor is not of a floating dtype.
+      ConfigError: `params` is missing, its structure or shapes differ from those of the gradients,
+        or a tensor is not of a floating dtype.
     """
     if params is None:
         raise ConfigError("update of a learned optimizer lacks the argument params.")
@@ -79,11 +80,11 @@ def tensors(
 
 
 def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Gives a hand-made transformation the manners of learned ones.
+    """Wraps an optax transformation with the dtype and finiteness rules of learned optimizers.
 
-    It is given float32 tensors, of gradients the finite numbers and zero for others, so that its
-    memory is float32; its updates get the dtypes of the parameters, or of the gradients where
-    `update` is not told the parameters.
+    The transformation receives float32 tensors, with zero for non-finite elements of gradients, so
+    its state is float32. Updates have the dtypes of the parameters, or of the gradients if `update`
+    receives no parameters.
 
     Raises:
       ConfigError: in `init` and `update`, a tensor is not of a floating dtype.
@@ -99,21 +100,23 @@ def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformation
         del unused
         check_floating(updates, "gradient")
         like = updates if params is None else params
-        finite = jax.tree.map(lambda g: finite_or(g, jnp.float32(0)), _float32(updates))
-        moved, state = tx.update(finite, state, None if params is None else _float32(params))
-        return jax.tree.map(lambda u, p: u.astype(jnp.result_type(p)), moved, like), state
+        finite_updates = jax.tree.map(lambda g: finite_or(g, jnp.float32(0)), _float32(updates))
+        new_updates, state = tx.update(
+            finite_updates, state, None if params is None else _float32(params)
+        )
+        return jax.tree.map(lambda u, p: u.astype(jnp.result_type(p)), new_updates, like), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def check_floating(tree: PyTree, what: str) -> None:
-    """Raises ConfigError, naming its path, if some tensor is not of a floating dtype."""
+    """Raises ConfigError with the path of a tensor that is not of a floating dtype."""
     for path, leaf in zip(leaf_paths(tree), jax.tree.leaves(tree), strict=True):
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ConfigError(
-                f"The {what} {path!r} is of dtype {dtype}; learned optimizers move floating "
-                "tensors only: leave others out with optax.masked."
+                f"The {what} {path!r} is of dtype {dtype}; learned optimizers update "
+                "floating tensors only: exclude others with optax.masked."
             )
 
 

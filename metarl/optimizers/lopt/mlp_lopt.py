@@ -1,18 +1,17 @@
-"""The plainest learned optimizer: an MLP sees each parameter, its gradient, momenta, and the time.
+"""`mlp_lopt`: an MLP of each parameter, its gradient, its momenta, and time features.
 
 Metz et al. 2018, arXiv:1810.10180, in its later form (Metz et al. 2022, arXiv:2203.11860).
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax.numpy as jnp
 import optax
 
 from metarl.core.types import Key, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates, features
-from metarl.optimizers.protocol import InnerOptimizer, Steps, undescribed
-from metarl.optimizers.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.lopt.timed_mlp import TimedMLPConfig, timed_mlp, timed_mlp_init
+from metarl.optimizers.protocol import InnerOptimizer, Steps, without_parameter_info
 
 MOMENTA = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Decays of the momenta."""
@@ -23,7 +22,7 @@ FEATURES = FeatureSet(
     rms=0,
     factored=0,
 )
-"""Gradient, parameter, momenta: 8 channels; 11 of time follow."""
+"""Gradient, parameter, momenta: 8 channels, followed by 11 time features."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,16 @@ def mlp_lopt(
     num_steps: Steps | None = None,
     implementation: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes the transformation of `timed_mlp` that sees gradient, parameter and momenta.
+    """Returns the transformation of `timed_mlp` with the 8 channels of `FEATURES`.
 
     Args:
       theta: weights, see `mlp_lopt_init`.
       config: architecture; None = the published one.
-      num_steps: not used; any number of updates can be made.
-      implementation: of the kernel; None = the best that can run.
+      num_steps: unused.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
     del num_steps
     config = MLPLoptConfig() if config is None else config
@@ -63,10 +62,6 @@ def mlp_lopt(
 
 
 def mlp_lopt_inner(config: MLPLoptConfig | None = None) -> InnerOptimizer:
-    """Makes the optimizer for a learner, to be meta-trained."""
+    """Returns the `InnerOptimizer` for meta-training."""
     config = MLPLoptConfig() if config is None else config
-    return undescribed(
-        "mlp_lopt",
-        partial(mlp_lopt_init, config),
-        lambda theta, num_steps: mlp_lopt(theta, config, num_steps),
-    )
+    return without_parameter_info("mlp_lopt", config, mlp_lopt_init, mlp_lopt)

@@ -11,13 +11,13 @@ VeLO is in two files, `VeLO_RNN` and `VeLO_MLP`; K networks, H hidden units:
 | `lstm.linear` | `tensors/lstm/gates` |
 | `lstm_init_state.0`, `.1` (1, H) | `tensors/lstm/hidden`, `cell` [H] |
 | `rnn_to_controls`, `step_size` | `controls`, `step_size` |
-| `mix_layer1`, thrown away there; names without the last `_`, the last mixture | nothing |
+| `mix_layer1`, without effect there; names without the last `_`, the last mixture | none |
 
 Celo2: `w0.0` to `w0.13`, `b0`, `dense_w.0`, `dense_b.0`, `dense_w.1`, `dense_b.1`, with kernels
 (in, out); or `first_layer`, `hidden`, `output` (`weight`, `bias`), with kernels (out, in).
 
-muLO: `network.input`, `network.linear_0`, ..., `network.output`. What it learned of decays is not
-in the file but in PyLO's code, and is `MULO_DECAYS` here.
+muLO: `network.input`, `network.linear_0`, ..., `network.output`. Its learned decays are not in the
+file but in PyLO's code; they are `MULO_DECAYS` here.
 """
 
 from collections.abc import Sequence
@@ -25,24 +25,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from metarl.core.types import Theta
-from metarl.optimizers.adafac_mlp_lopt import MULO, AdafacMLPLoptConfig
-from metarl.optimizers.celo2 import Celo2Config
-from metarl.optimizers.foreign_files import Foreign
-from metarl.optimizers.from_haiku import GROUPS
-from metarl.optimizers.velo_network import CHANNELS, OUTPUTS, VeLOConfig
+from metarl.optimizers.celo.celo2 import Celo2Config
+from metarl.optimizers.external.files import ExternalFile
+from metarl.optimizers.external.from_haiku import GROUPS
+from metarl.optimizers.lopt.adafac_mlp_lopt import MULO, AdafacMLPLoptConfig
+from metarl.optimizers.velo.velo_network import CHANNELS, OUTPUTS, VeLOConfig
 
 MULO_DECAYS = {
     "momenta": (0.15216392, 0.14245212, 0.06812963),
     "rms": (0.01079706,),
     "factored": (0.18621896, -0.10864615, -0.06185547),
 }
-"""Offsets of decays that belong to the released weights of muLO."""
+"""Learned offsets of the decays of muLO's published weights."""
 
 _MULO_INPUTS = 39
 _MULO_OUTPUTS = 2
 
 
-def velo(file: Foreign, mixture_scale: float) -> tuple[VeLOConfig, Theta]:
+def velo(file: ExternalFile, mixture_scale: float) -> tuple[VeLOConfig, Theta]:
     """Reads VeLO from the arrays of both files."""
     hidden = file.take("lstm_init_state.0", 1, None).shape[1]
     count, width = file.take("input_bias_", None, None).shape
@@ -68,7 +68,7 @@ def velo(file: Foreign, mixture_scale: float) -> tuple[VeLOConfig, Theta]:
     }
 
 
-def celo2(file: Foreign) -> tuple[Celo2Config, Theta]:
+def celo2(file: ExternalFile) -> tuple[Celo2Config, Theta]:
     """Reads Celo2, in either layout."""
     if "first_layer.bias" in file.arrays:
         width = file.take("first_layer.bias", None).shape[0]
@@ -84,7 +84,7 @@ def celo2(file: Foreign) -> tuple[Celo2Config, Theta]:
     return Celo2Config(width=width), {"network": _numbered(layers)}
 
 
-def mulo(file: Foreign) -> tuple[AdafacMLPLoptConfig, Theta]:
+def mulo(file: ExternalFile) -> tuple[AdafacMLPLoptConfig, Theta]:
     """Reads muLO."""
     width = file.take("network.input.bias", None).shape[0]
     middle = sum(name.startswith("network.linear_") for name in file.arrays) // 2
@@ -98,12 +98,12 @@ def mulo(file: Foreign) -> tuple[AdafacMLPLoptConfig, Theta]:
     return config, {"network": _numbered(layers), "decays": decays}
 
 
-def _linear(file: Foreign, name: str, inputs: int, outputs: int) -> Theta:
+def _linear(file: ExternalFile, name: str, inputs: int, outputs: int) -> Theta:
     kernel = file.take(f"{name}.weight", outputs, inputs).T
     return {"kernel": np.ascontiguousarray(kernel), "bias": file.take(f"{name}.bias", outputs)}
 
 
-def _stack(file: Foreign, name: str, suffix: str, shape: tuple[int, int, int]) -> Theta:
+def _stack(file: ExternalFile, name: str, suffix: str, shape: tuple[int, int, int]) -> Theta:
     count, inputs, outputs = shape
     kernels = file.take(f"{name}_weights_{suffix}", count, outputs, inputs)
     return {

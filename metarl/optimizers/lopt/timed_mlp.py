@@ -1,4 +1,4 @@
-"""What learned optimizers share in which an MLP sees channels of every parameter, and the time."""
+"""Shared parts of learned optimizers whose MLP takes channels of a parameter and time features."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ import optax
 from metarl.core.errors import check_positive
 from metarl.core.types import Key, PyTree, Theta
 from metarl.kernels.lopt_update import FeatureSet, Rates
-from metarl.optimizers.accumulators import init_accumulators
 from metarl.optimizers.in_place import TransformationWithApply, with_apply
-from metarl.optimizers.per_parameter import (
+from metarl.optimizers.lopt.accumulators import init_accumulators
+from metarl.optimizers.lopt.per_parameter import (
     TIMESCALES,
     PerParameterState,
     TensorNetwork,
@@ -29,8 +29,8 @@ class TimedMLPConfig:
     Attributes:
       hidden: width of the hidden layers.
       depth: number of hidden layers.
-      step_mult: scale of the steps.
-      exp_mult: scale of the network's second output inside the exponential.
+      step_mult: factor of the steps.
+      exp_mult: factor of the network's second output inside the exponential.
     """
 
     hidden: int
@@ -48,7 +48,7 @@ class TimedMLPConfig:
 
 
 def timed_mlp_init(features: FeatureSet, config: TimedMLPConfig, key: Key) -> Theta:
-    """Draws the network: the channels and 11 of time go in, direction and magnitude come out."""
+    """Draws the MLP: inputs are the channels and 11 time features, outputs direction, magnitude."""
     sizes = (features.count + len(TIMESCALES), *[config.hidden] * config.depth, 2)
     return init_layers(key, sizes)
 
@@ -60,21 +60,21 @@ def timed_mlp(
     config: TimedMLPConfig,
     implementation: str | None,
 ) -> TransformationWithApply:
-    """Makes the transformation `g -> -step_mult o_0 exp(exp_mult o_1)`.
+    """Returns the transformation `g -> -step_mult o_0 exp(exp_mult o_1)`.
 
     `o` are the outputs of the network. Its inputs are the channels, each divided by its root mean
-    square over the tensor, and `tanh(t / T - 1)` for 11 timescales T; they stand still long before
-    the largest count of updates. `update` needs `params`.
+    square over the tensor, and `tanh(t / T - 1)` for 11 timescales T, which saturate long before
+    the iteration counter. `update` requires `params`.
 
     Args:
-      features: the channels.
-      network: from `timed_mlp_init`.
-      rates: of the running averages.
+      features: channels.
+      network: weights from `timed_mlp_init`.
+      rates: rates of the running averages.
       config: architecture.
-      implementation: of the kernel; None = the best that can run.
+      implementation: kernel implementation; None = the best available one.
 
     Raises:
-      ConfigError: in `init` and `update`, see `metarl.optimizers.accumulators`.
+      ConfigError: in `init` and `update`, see `metarl.optimizers.lopt.accumulators`.
     """
 
     def init(params: PyTree) -> PerParameterState:

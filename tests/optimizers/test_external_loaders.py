@@ -9,12 +9,12 @@ from flax import serialization
 
 from metarl import optimizers
 from metarl.core.errors import ArtifactError, ConfigError
-from metarl.optimizers import imported
-from metarl.optimizers.adafac_mlp_lopt import adafac_mlp_lopt_init, learned_rates
-from metarl.optimizers.celo import celo_init
-from metarl.optimizers.celo2 import celo2_init
-from metarl.optimizers.celo_adam import celo_adam_init
-from metarl.optimizers.velo_network import velo_init
+from metarl.optimizers.celo.celo import celo_init
+from metarl.optimizers.celo.celo2 import celo2_init
+from metarl.optimizers.celo.celo_adam import celo_adam_init
+from metarl.optimizers.external import loaders
+from metarl.optimizers.lopt.adafac_mlp_lopt import adafac_mlp_lopt_init, learned_rates
+from metarl.optimizers.velo.velo_network import velo_init
 from tests.optimizers.weights import released_file
 
 GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
@@ -117,7 +117,7 @@ def celo_tree():
 
 def test_celo(tmp_path):
     tree = celo_tree()
-    config, theta = imported.load_celo(written(tmp_path / "theta.state", tree))
+    config, theta = loaders.load_celo(written(tmp_path / "theta.state", tree))
     assert (config.hidden, config.width, config.scheduled) == (H, 4, True)
     assert_fits(theta, celo_init, config)
     assert_haiku_recurrent(theta["schedule"], tree)
@@ -129,7 +129,7 @@ def test_celo(tmp_path):
 
 def test_celo_adam(tmp_path):
     tree = haiku_recurrent(18, None)
-    config, theta = imported.load_celo_adam(written(tmp_path / "theta.state", tree))
+    config, theta = loaders.load_celo_adam(written(tmp_path / "theta.state", tree))
     assert_fits(theta, celo_adam_init, config)
     assert_haiku_recurrent(theta["schedule"], tree)
 
@@ -138,7 +138,7 @@ def test_celo_adam(tmp_path):
 def test_velo_of_haiku(tmp_path, inputs, validation):
     tree = {**haiku_recurrent(inputs, K), "ff_mod_stack": haiku_stack(K)}
     path = written(tmp_path / "theta.state", tree)
-    config, theta = imported.load_velo(path, mixture_scale=1.0)
+    config, theta = loaders.load_velo(path, mixture_scale=1.0)
     assert (config.hidden, config.networks, config.width) == (H, K, 4)
     assert (config.validation, config.mixture_scale) == (validation, 1.0)
     assert not config.bugged_loss_features
@@ -160,7 +160,7 @@ def test_velo_of_torch(tmp_path):
     rnn, mlp = torch_velo()
     safetensors.numpy.save_file(rnn, tmp_path / "VeLO_RNN.safetensors")
     safetensors.numpy.save_file(mlp, tmp_path / "VeLO_MLP.safetensors")
-    config, theta = imported.load_velo(tmp_path)
+    config, theta = loaders.load_velo(tmp_path)
     assert (config.hidden, config.networks, config.mixture_scale) == (H, K, 100.0)
     assert_fits(theta, velo_init, config)
     tensors = theta["tensors"]
@@ -183,7 +183,7 @@ def test_velo_of_torch(tmp_path):
 
 def test_celo2_of_haiku(tmp_path):
     tree = {"ff_mod_stack": haiku_stack(width=8)}
-    config, theta = imported.load_celo2(written(tmp_path / "theta.state", tree))
+    config, theta = loaders.load_celo2(written(tmp_path / "theta.state", tree))
     assert_fits(theta, celo2_init, config)
     assert_haiku_stack(theta["network"], tree["ff_mod_stack"])
 
@@ -195,7 +195,7 @@ def test_celo2_of_torch_in_both_layouts(tmp_path):
         **torch_linear("output", 8, 3),
     }
     safetensors.numpy.save_file(dense, tmp_path / "dense.safetensors")
-    config, theta = imported.load_celo2(tmp_path / "dense.safetensors")
+    config, theta = loaders.load_celo2(tmp_path / "dense.safetensors")
     assert_fits(theta, celo2_init, config)
     for i, name in enumerate(("first_layer", "hidden", "output")):
         assert_linear(theta["network"][f"layer_{i}"], dense, name)
@@ -208,7 +208,7 @@ def test_celo2_of_torch_in_both_layouts(tmp_path):
         "dense_b.1": dense["output.bias"],
     }
     safetensors.numpy.save_file(split, tmp_path / "split.safetensors")
-    _, same = imported.load_celo2(tmp_path / "split.safetensors")
+    _, same = loaders.load_celo2(tmp_path / "split.safetensors")
     jax.tree.map(np.testing.assert_array_equal, same, theta)
 
 
@@ -225,7 +225,7 @@ def test_mulo(tmp_path):
     """Its decays are those that were learned with it."""
     arrays = mulo_arrays()
     safetensors.numpy.save_file(arrays, tmp_path / "mulo.safetensors")
-    config, theta = imported.load_mulo(tmp_path / "mulo.safetensors")
+    config, theta = loaders.load_mulo(tmp_path / "mulo.safetensors")
     assert (config.hidden, config.depth, config.step_mult) == (32, 2, 0.01)
     assert_fits(theta, adafac_mlp_lopt_init, config)
     for i, name in enumerate(("input", "linear_0", "output")):
@@ -272,21 +272,21 @@ def test_bad_files_are_refused(tmp_path, case):
     path = tmp_path / "theta.state"
     path.write_bytes(make())
     with pytest.raises(ArtifactError, match=message):
-        imported.load_celo(path)
+        loaders.load_celo(path)
 
 
 def test_bad_paths_are_refused(tmp_path):
     with pytest.raises(ArtifactError, match="No such file"):
-        imported.load_mulo(tmp_path / "absent.safetensors")
+        loaders.load_mulo(tmp_path / "absent.safetensors")
     with pytest.raises(ArtifactError, match=r"holds no \.safetensors file"):
-        imported.load_velo(tmp_path)
+        loaders.load_velo(tmp_path)
     (tmp_path / "a.safetensors").write_bytes(b"\xff" * 20)
     with pytest.raises(ArtifactError, match="damaged"):
-        imported.load_velo(tmp_path)
+        loaders.load_velo(tmp_path)
     for name in "ab":
         safetensors.numpy.save_file({"w": random(2)}, tmp_path / f"{name}.safetensors")
     with pytest.raises(ArtifactError, match=r"Two files in .* have an array 'w'"):
-        imported.load_velo(tmp_path)
+        loaders.load_velo(tmp_path)
 
 
 def test_large_files_are_not_read(tmp_path):
@@ -294,24 +294,24 @@ def test_large_files_are_not_read(tmp_path):
     with path.open("wb") as file:
         file.truncate((1 << 26) + 1)
     with pytest.raises(ArtifactError, match="larger than any"):
-        imported.load_celo(path)
+        loaders.load_celo(path)
 
 
 def test_released_files_load():
-    config, theta = imported.load_celo(released_file("celo/celo.msgpack"))
+    config, theta = loaders.load_celo(released_file("celo/celo.msgpack"))
     assert (config.hidden, config.width) == (64, 4)
     assert_fits(theta, celo_init, config)
-    config, theta = imported.load_celo_adam(released_file("celo/celo_adam.msgpack"))
+    config, theta = loaders.load_celo_adam(released_file("celo/celo_adam.msgpack"))
     assert_fits(theta, celo_adam_init, config)
     with pytest.raises(ArtifactError, match="ff_mod_stack"):
-        imported.load_celo(released_file("celo/celo_adam.msgpack"))
+        loaders.load_celo(released_file("celo/celo_adam.msgpack"))
 
 
 def test_names_with_a_colon_select_files(tmp_path, key):
     path = written(tmp_path / "theta.state", celo_tree())
     found = optimizers.read(f"celo:{path}")
     assert (found.name, found.config.hidden, found.mup) == ("celo", H, False)
-    _, theta = imported.load_celo(path)
+    _, theta = loaders.load_celo(path)
     jax.tree.map(np.testing.assert_array_equal, optimizers.inner(f"celo:{path}").init(key), theta)
     with pytest.raises(ConfigError, match="needs num_steps"):
         optimizers.load(f"celo:{path}")
@@ -322,7 +322,7 @@ def test_names_with_a_colon_select_files(tmp_path, key):
         optimizers.load("velo:absent.state", num_steps=3)
 
 
-def test_mulo_wants_multipliers(tmp_path):
+def test_mulo_requires_multipliers(tmp_path):
     path = tmp_path / "mulo.safetensors"
     safetensors.numpy.save_file(mulo_arrays(), path)
     with pytest.raises(ConfigError, match="multipliers"):

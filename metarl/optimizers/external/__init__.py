@@ -1,0 +1,1 @@
+"""Weights of learned optimizers that other projects published: names, loaders, file readers."""

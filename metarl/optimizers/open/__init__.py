@@ -1,0 +1,1 @@
+"""OPEN: a learned optimizer for reinforcement learning, and the loader of its published weights."""

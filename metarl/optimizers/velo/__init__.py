@@ -1,0 +1,1 @@
+"""VeLO: a per-tensor LSTM that generates per-parameter networks."""
