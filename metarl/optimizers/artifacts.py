@@ -19,7 +19,7 @@ from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact, save
 from metarl.optimizers.architectures import ARCHITECTURES, Architecture, architecture_of
 from metarl.optimizers.external.registry import UNDER_MUP, read_external, split_name
 from metarl.optimizers.mup import mup, scale_by_multipliers
-from metarl.optimizers.open.open import open_weights
+from metarl.optimizers.open import open_weights
 from metarl.optimizers.protocol import InnerOptimizer, Steps, with_horizon
 
 KIND = "learned_optimizer"
