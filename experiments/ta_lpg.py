@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from metarl.experiments import lpg
-
 from metarl.estimators.full_es import FullESConfig
+from metarl.experiments import lpg
 from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
 from metarl.problems.update_rule.config import LevelsConfig
 from metarl.rules.lpg_network import LPGConfig

@@ -145,19 +145,19 @@ def core_flops(config: TrainUpdateRuleConfig) -> float:
 
 def generation(config: RunConfig) -> dict[str, Any]:
     """One outer step of an experiment, compiled and then measured three times."""
-    evolution = build(config)
+    training = build(config)
     started = time.perf_counter()
-    state = evolution.init(evolution.key)
-    state, _ = jax.block_until_ready(evolution.advance(evolution.key, state, jnp.arange(1)))
+    state = training.init(training.key)
+    state, _ = jax.block_until_ready(training.advance(training.key, state, jnp.arange(1)))
     first = time.perf_counter() - started
     times = []
     for number in range(1, 4):
         started = time.perf_counter()
         numbers = jnp.arange(number, number + 1)
-        state, _ = jax.block_until_ready(evolution.advance(evolution.key, state, numbers))
+        state, _ = jax.block_until_ready(training.advance(training.key, state, numbers))
         times.append(time.perf_counter() - started)
     seconds = statistics.median(times)
-    steps = evolution.config.steps_per_generation
+    steps = training.config.steps_per_generation
     return {
         "first_seconds": first,
         "run_seconds": seconds,
@@ -186,9 +186,9 @@ def show_update_rules(report: dict[str, Any]) -> None:
 def show_optimizers(report: dict[str, Any]) -> None:
     """One update beside Adam's, the formula unfolded, and floors, on one network and on many."""
     learned = ["mlp_lopt", "adafac_mlp_lopt?hidden=4", "adafac_mlp_lopt?hidden=32"]
-    entrants = [*learned, *(f"{name}@unfolded" for name in learned), "flops:3200", "bytes:72"]
+    targets = [*learned, *(f"{name}@unfolded" for name in learned), "flops:3200", "bytes:72"]
     for family in ("mlp/digits?width=1024&depth=2", "512*mlp/digits?width=32"):
-        options, _ = parser.parse(["speed", *entrants, "--family", family])
+        options, _ = parser.parse(["speed", *targets, "--family", family])
         for result in speed.speeds(options, []):
             print(f"{family}:\n{speed.described(result)}", flush=True)
             report[family] = {

@@ -25,7 +25,7 @@ devices.prepare()
 import jax  # noqa: E402
 
 from metarl.core.mesh import Layout, on_mesh  # noqa: E402
-from metarl.evaluation.contenders import groups, stacked_thetas  # noqa: E402
+from metarl.evaluation.candidates import groups, stacked_thetas  # noqa: E402
 from metarl.evaluation.evaluate import training_program  # noqa: E402
 from metarl.problems.protocol import AgentComparison  # noqa: E402
 from metarl.run import experiments  # noqa: E402
@@ -45,17 +45,17 @@ def presets(names: list[str]) -> Iterator[tuple[str, Any]]:
 
 def programs(config: Any) -> Iterator[Program]:
     """The outer step of an experiment, and what it compares agents by."""
-    evolution = build(config)
-    start = jax.eval_shape(evolution.init, evolution.key)
-    yield "outer step", on_mesh(evolution.problem.meta.step, evolution.mesh), (evolution.key, start)
-    theta = evolution.theta_start()
+    training = build(config)
+    start = jax.eval_shape(training.init, training.key)
+    yield "outer step", on_mesh(training.problem.meta.step, training.mesh), (training.key, start)
+    theta = training.theta_start()
     seen: list[Any] = []
-    for comparison in evolution.problem.comparisons:
+    for comparison in training.problem.comparisons:
         if not isinstance(comparison, AgentComparison):
             continue
         layout = Layout(min(len(jax.devices()), comparison.seeds))
-        keys = jax.random.split(evolution.key, comparison.seeds)
-        for group in groups(comparison.contenders(theta, theta)):
+        keys = jax.random.split(training.key, comparison.seeds)
+        for group in groups(comparison.candidates(theta, theta)):
             one = next(iter(group.values()))
             program = training_program(
                 comparison.env, one.learner, one.longest or one.updates, len(group), layout

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gpu_timing import KERNELS, NETWORKS, copy_rate, draw, rates, rows
+
 from metarl.kernels.lopt_update import arg_specs, init_moments, lopt_apply, lopt_update
 
 BOUNDS = {
@@ -108,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     parser.add_argument("--minutes", type=float, default=7.0)
-    parser.add_argument("--only", nargs="*", default=[], help="contenders whose name holds one")
+    parser.add_argument("--only", nargs="*", default=[], help="candidates whose name holds one")
     options = parser.parse_args()
     begun = time.monotonic()
 
@@ -126,7 +127,7 @@ def main() -> None:
     print(f"{'model':18} {'':32} ps/param   GB/s  of floor  bytes/param  compile s")
     for row in table:
         print(
-            f"{row['model']:18} {row['contender']:32} {row['ps_a_parameter']:8.1f} "
+            f"{row['model']:18} {row['candidate']:32} {row['ps_a_parameter']:8.1f} "
             f"{row['bytes_a_second'] / 1e9:6.0f} {row['share_of_floor']:9.1%} "
             f"{row['bytes_a_parameter']:12.1f} {row['compile_seconds']:10.1f}"
         )

@@ -44,12 +44,13 @@ from gpu_timing import (  # noqa: E402
     KERNELS,
     NETWORKS,
     VIT_BLOCK,
-    Contender,
+    Candidate,
     Model,
     bytes_of,
     learned,
 )
 from jax.experimental import topologies  # noqa: E402
+
 from metarl.kernels.lopt_update.config import KernelConfig, Size  # noqa: E402
 from metarl.kernels.lopt_update.matrices import matrices  # noqa: E402
 
@@ -80,8 +81,8 @@ device_description_str: "NVIDIA H200"
 """
 
 
-def shapes(make: Callable[[], Contender], sharding: Any) -> tuple[Callable[..., Any], Any, Any]:
-    """The step of a contender, and shapes of what it moves and is given."""
+def shapes(make: Callable[[], Candidate], sharding: Any) -> tuple[Callable[..., Any], Any, Any]:
+    """The step of a candidate, and shapes of what it moves and is given."""
     steps = []
 
     def arrays() -> Any:
@@ -96,7 +97,7 @@ def shapes(make: Callable[[], Contender], sharding: Any) -> tuple[Callable[..., 
     return steps[0], moving, given
 
 
-def compiled(make: Callable[[], Contender]) -> Any:
+def compiled(make: Callable[[], Candidate]) -> Any:
     """The program of one update, for an H200."""
     device = topologies.get_topology_desc("", "cuda", target_config=H200, topology="1x1x1").devices
     mesh = jax.sharding.Mesh(device, ("x",), axis_types=(jax.sharding.AxisType.Auto,))

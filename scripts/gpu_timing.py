@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
 from metarl.kernels.lopt_update import (
     Call,
     FeatureSet,
@@ -23,7 +24,6 @@ from metarl.kernels.lopt_update import (
     lopt_apply_many,
     lopt_update_many,
 )
-
 from metarl.optimizers.celo.celo2 import FEATURES as CELO2
 from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES as ADAFAC
 from metarl.optimizers.velo.velo_network import VELO_FEATURES as VELO
@@ -94,7 +94,7 @@ def rates() -> Rates:
     return Rates(three, three[2:], three)
 
 
-class Contender(NamedTuple):
+class Candidate(NamedTuple):
     """An update to be timed: `step(moving, given) -> moving`, and with what it begins."""
 
     step: Callable[[Any, Any], Any]
@@ -110,30 +110,30 @@ class Timed(NamedTuple):
     bytes: int
 
 
-def looped(contender: Contender) -> Callable[[Any, Any], Any]:
+def looped(candidate: Candidate) -> Callable[[Any, Any], Any]:
     """`UPDATES` updates, one after the other."""
 
     def loop(moving: Any, given: Any) -> Any:
         def once(_: Any, moving: Any) -> Any:
             # Else what depends on gradients alone would be taken out of the loop.
-            return contender.step(*jax.lax.optimization_barrier((moving, given)))
+            return candidate.step(*jax.lax.optimization_barrier((moving, given)))
 
         return jax.lax.fori_loop(0, UPDATES, once, moving)
 
     return loop
 
 
-def timed(contender: Contender, repeats: int = 5) -> Timed:
+def timed(candidate: Candidate, repeats: int = 5) -> Timed:
     """Compiles and runs the loop, which overwrites what moves."""
     begun = time.perf_counter()
-    loop = jax.jit(looped(contender), donate_argnums=0)
-    run = loop.lower(contender.moving, contender.given).compile()
+    loop = jax.jit(looped(candidate), donate_argnums=0)
+    run = loop.lower(candidate.moving, candidate.given).compile()
     compiled = time.perf_counter() - begun
-    moving = jax.block_until_ready(run(contender.moving, contender.given))
+    moving = jax.block_until_ready(run(candidate.moving, candidate.given))
     times = []
     for _ in range(repeats):
         begun = time.perf_counter()
-        moving = jax.block_until_ready(run(moving, contender.given))
+        moving = jax.block_until_ready(run(moving, candidate.given))
         times.append((time.perf_counter() - begun) / UPDATES)
     return Timed(statistics.median(times), compiled, bytes_of(run))
 
@@ -149,14 +149,14 @@ def copy_rate() -> float:
     """Bytes a second, read and written, of adding one to a large array."""
     x = jnp.zeros((1 << 28) if jax.default_backend() == "gpu" else (1 << 24), jnp.float32)
     size = x.nbytes
-    return 2 * size / timed(Contender(lambda x, _: x + 1, x, ())).seconds
+    return 2 * size / timed(Candidate(lambda x, _: x + 1, x, ())).seconds
 
 
 def tensors(model: Model, value: float = 1.0) -> list[Any]:
     return [jnp.full((*model.batch, *shape), value) for shape in model.shapes]
 
 
-def adamw(model: Model) -> Contender:
+def adamw(model: Model) -> Candidate:
     tx = optax.adamw(1e-3)
     params = tensors(model)
 
@@ -164,10 +164,10 @@ def adamw(model: Model) -> Contender:
         params, gradients = given
         return tx.update(gradients, moving[1], params)
 
-    return Contender(step, (tensors(model), tx.init(params)), (params, tensors(model, 0.1)))
+    return Candidate(step, (tensors(model), tx.init(params)), (params, tensors(model, 0.1)))
 
 
-def learned(name: str, implementation: str, in_place: bool, model: Model) -> Contender:
+def learned(name: str, implementation: str, in_place: bool, model: Model) -> Candidate:
     features, _, exponent = NETWORKS[name]
     layers = draw(np.random.default_rng(0), name, model.batch)
     many = lopt_apply_many if in_place else lopt_update_many
@@ -188,12 +188,12 @@ def learned(name: str, implementation: str, in_place: bool, model: Model) -> Con
     moments = [init_moments(shape, 3, 1, 3) for shape in model.shapes]
     moments = jax.tree.map(lambda x: jnp.zeros((*model.batch, *x.shape)), moments)
     given = (layers, () if in_place else tensors(model), tensors(model, 0.1))
-    return Contender(step, (tensors(model), moments), given)
+    return Candidate(step, (tensors(model), moments), given)
 
 
-def makers(gpu: bool) -> dict[str, Callable[[Model], Contender]]:
-    """By name: makes the contender for a model."""
-    found: dict[str, Callable[[Model], Contender]] = {"AdamW (28 bytes)": adamw}
+def makers(gpu: bool) -> dict[str, Callable[[Model], Candidate]]:
+    """By name: makes the candidate for a model."""
+    found: dict[str, Callable[[Model], Candidate]] = {"AdamW (28 bytes)": adamw}
     for name in NETWORKS:
         wide = name == "adafac 32"
         kernels = () if not gpu else KERNELS if wide else KERNELS[:1]
@@ -204,12 +204,12 @@ def makers(gpu: bool) -> dict[str, Callable[[Model], Contender]]:
     return found
 
 
-def measure(name: str, contender: str, made: Contender, rate: float) -> dict[str, Any]:
+def measure(name: str, candidate: str, made: Candidate, rate: float) -> dict[str, Any]:
     count = MODELS[name].size
     seconds, compiled, needed = timed(made)
     return {
         "model": name,
-        "contender": contender,
+        "candidate": candidate,
         "parameters": count,
         "compile_seconds": compiled,
         "seconds": seconds,
@@ -223,14 +223,14 @@ def measure(name: str, contender: str, made: Contender, rate: float) -> dict[str
 def rows(gpu: bool, rate: float, over: Callable[[], bool], only: Sequence[str]) -> list[Any]:
     found: list[Any] = []
     for name, model in MODELS.items() if gpu else list(MODELS.items())[:SMALLEST]:
-        for contender, make in makers(gpu).items():
-            if only and not any(word in contender for word in only):
+        for candidate, make in makers(gpu).items():
+            if only and not any(word in candidate for word in only):
                 continue
             if over():
-                print(f"out of time before {name}, {contender}")
+                print(f"out of time before {name}, {candidate}")
                 return found
             try:
-                found.append(measure(name, contender, make(model), rate))
+                found.append(measure(name, candidate, make(model), rate))
             except jax.errors.JaxRuntimeError as error:  # out of memory, mostly
-                print(f"{name}, {contender}: {str(error).splitlines()[0][:200]}", flush=True)
+                print(f"{name}, {candidate}: {str(error).splitlines()[0][:200]}", flush=True)
     return found

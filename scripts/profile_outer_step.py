@@ -92,9 +92,9 @@ def pes(optimizer: str) -> Case:
 def experiment(name: str, preset: str) -> Case:
     """One generation of an experiment."""
     found = experiments.load(name)
-    evolution = build(found.presets[preset or found.default])
-    step = on_mesh(evolution.problem.meta.step, evolution.mesh)
-    return step, (evolution.key, evolution.init(evolution.key))
+    training = build(found.presets[preset or found.default])
+    step = on_mesh(training.problem.meta.step, training.mesh)
+    return step, (training.key, training.init(training.key))
 
 
 def operations(text: str) -> dict[str, Operation]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import jax
+
 from metarl.kernels.lopt_update.matrices import Matrices
 
 Size: TypeAlias = tuple[int, int]

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.moments import Factors, Moments, factors, finite, init_moments
 
 Array = jax.Array

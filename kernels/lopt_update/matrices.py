@@ -6,6 +6,7 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
+
 from metarl.kernels.lopt_update.moments import factored_axes
 
 Array = jax.Array

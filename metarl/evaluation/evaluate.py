@@ -20,7 +20,7 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender, groups, stacked_thetas
+from metarl.evaluation.candidates import Candidate, groups, stacked_thetas
 from metarl.evaluation.results import EnvironmentResult
 from metarl.inner.rollout import rollout
 from metarl.inner.scores import EpisodeLog, mean_return
@@ -34,7 +34,7 @@ _RANDOM_TASKS, _RANDOM_STEPS = 64, 1024
 
 
 class _Record(NamedTuple):
-    """What is kept of every update of every agent, `[contenders, S, K]`."""
+    """What is kept of every update of every agent, `[candidates, S, K]`."""
 
     return_sum: Array
     episodes: Array
@@ -44,63 +44,63 @@ class _Record(NamedTuple):
 
 def evaluate(
     env: Environment,
-    contenders: Mapping[str, Contender],
+    candidates: Mapping[str, Candidate],
     seeds: int,
     key: Key,
     held_out: bool = False,
     layout: Layout | None = None,
 ) -> EnvironmentResult:
-    """Trains `seeds` agents of every contender on `env`.
+    """Trains `seeds` agents of every candidate on `env`.
 
     Args:
       env: unbatched environment, without autoreset.
-      contenders: name -> agent; all get the same random numbers.
-      seeds: S, agents a contender.
+      candidates: name -> agent; all get the same random numbers.
+      seeds: S, agents a candidate.
       key: randomness of everything.
-      held_out: whether the learned contenders have never seen this environment.
+      held_out: whether the learned candidates have never seen this environment.
       layout: how seeds are laid over devices; default: every device of this machine.
 
     Returns:
-      Learning curves, as far as the shortest life goes, with the points of the contender that takes
+      Learning curves, as far as the shortest life goes, with the points of the candidate that takes
       most steps between updates; and the final scores, each of its own life.
 
     Raises:
-      ConfigError: no contender, or no seed.
+      ConfigError: no candidate, or no seed.
     """
     check_positive(seeds=seeds)
-    if not contenders:
+    if not candidates:
         raise ConfigError("Nothing to evaluate: no rule was given.")
     started = time.monotonic()
     layout = layout or Layout(devices=min(len(jax.devices()), seeds))
     key_train, key_random = split_named(key, "train", "random")
     keys = jax.random.split(key_train, seeds)
     records: dict[str, _Record] = {}
-    for group in groups(contenders):
+    for group in groups(candidates):
         records |= _train(env, group, keys, layout)
-    scores = {name: np.asarray(_scores(records[name])) for name in contenders}
-    ends = _interval_ends(contenders)
-    settings = [contender.settings for contender in contenders.values()]
+    scores = {name: np.asarray(_scores(records[name])) for name in candidates}
+    ends = _interval_ends(candidates)
+    settings = [candidate.settings for candidate in candidates.values()]
     alike = all(entry == settings[0] for entry in settings)
     return EnvironmentResult(
         env=env.name,
         steps=ends,
         curves={
-            name: _curve(records[name], np.round(ends / contender.batch_size).astype(int))
-            for name, contender in contenders.items()
+            name: _curve(records[name], np.round(ends / candidate.batch_size).astype(int))
+            for name, candidate in candidates.items()
         },
         scores=scores,
         random_score=float(random_return(key_random, env)),
         held_out=held_out,
-        settings=settings[0] if alike else dict(zip(contenders, settings, strict=True)),
+        settings=settings[0] if alike else dict(zip(candidates, settings, strict=True)),
         seconds=time.monotonic() - started,
         diverged={name: int(np.sum(~np.isfinite(score))) for name, score in scores.items()},
     )
 
 
 def _train(
-    env: Environment, group: Mapping[str, Contender], keys: Key, layout: Layout
+    env: Environment, group: Mapping[str, Candidate], keys: Key, layout: Layout
 ) -> dict[str, _Record]:
-    """Lives `keys [S]` lives of every contender of a group that shares its learner."""
+    """Lives `keys [S]` lives of every candidate of a group that shares its learner."""
     first = next(iter(group.values()))
     program = training_program(
         env, first.learner, first.longest or first.updates, len(group), layout
@@ -115,9 +115,9 @@ def _train(
 
 @lru_cache(maxsize=16)
 def training_program(
-    env: Environment, learner: Learner, longest: int, contenders: int, layout: Layout
+    env: Environment, learner: Learner, longest: int, candidates: int, layout: Layout
 ) -> Callable[[Key, Theta, Array], _Record]:
-    """Compiles `(keys [S], thetas [contenders, ...], updates) -> records [contenders, S, longest]`.
+    """Compiles `(keys [S], thetas [candidates, ...], updates) -> records [candidates, S, longest]`.
 
     Records are zero from `updates` on. Thetas and the number of updates are arguments: lifetimes of
     several lengths share a program, and the compilation cache knows that of another run's thetas.
@@ -145,7 +145,7 @@ def training_program(
             theta = jax.tree.map(lambda x: x[number], thetas)
             return layout.sharded_vmap(lambda key: train_agent(key, theta, updates))(keys)
 
-        return jax.lax.map(one, jnp.arange(contenders))
+        return jax.lax.map(one, jnp.arange(candidates))
 
     return on_mesh(train, make_mesh(layout.devices))
 
@@ -154,10 +154,10 @@ def _scores(record: _Record) -> Array:
     return jax.vmap(lambda log: mean_return(log, SCORE_WINDOW))(record)
 
 
-def _interval_ends(contenders: Mapping[str, Contender]) -> np.ndarray:
+def _interval_ends(candidates: Mapping[str, Candidate]) -> np.ndarray:
     """Environment steps at the points of all curves."""
-    batch = max(contender.batch_size for contender in contenders.values())
-    shortest = min(contender.updates * contender.batch_size for contender in contenders.values())
+    batch = max(candidate.batch_size for candidate in candidates.values())
+    shortest = min(candidate.updates * candidate.batch_size for candidate in candidates.values())
     updates = max(1, shortest // batch)
     points = min(_CURVE_POINTS, updates)
     return np.round(np.linspace(0, updates, points + 1)[1:]).astype(int) * batch

@@ -13,7 +13,7 @@ class Measure:
       label: of an axis, such as `Return`.
       score: what one score is; goes on "the interquartile mean of ...".
       lower_is_better: whether it is a loss.
-      paired: whether the n-th scores of two contenders are of the same task, so that they are
+      paired: whether the n-th scores of two candidates are of the same task, so that they are
         compared task by task.
       steps: what the axis of a curve counts.
       counter: under which metrics and costs count them.
@@ -21,7 +21,7 @@ class Measure:
       learned: what was learned, with a noun.
       place: what it is measured on; `places`: several.
       unit: what one score is of, such as a seed.
-      lost: what became of a contender without a finite score.
+      lost: what became of a candidate without a finite score.
       progress: label of the losses or fitnesses of meta-training.
     """
 

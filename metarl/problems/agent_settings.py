@@ -113,9 +113,9 @@ def agent_settings_for(env: Environment) -> RuleAgentConfig:
 
 
 def baseline_settings_for(env: Environment, settings: RuleAgentConfig) -> RuleAgentConfig:
-    """Returns the settings of a hand-made update rule that stands beside a learned one.
+    """Returns the settings of a handcrafted update rule that stands beside a learned one.
 
-    Rollouts, lifetime and network are the learned rule's; the descent is the hand-made one's own:
+    Rollouts, lifetime and network are the learned rule's; the descent is the handcrafted one's own:
     for tables Adam at the best of five rates from 0.01 to 0.2, which advantage actor-critic reached
     on `grid/small` (32 levels, 100 updates); for networks Adam at a usual rate, not tuned.
     """

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from metarl.core.errors import ConfigError, nearest
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender
+from metarl.evaluation.candidates import Candidate
 from metarl.io.artifacts import CARD_SUFFIX, WEIGHTS_SUFFIX, load_artifact
 from metarl.problems import registry
 from metarl.problems.algorithms import AgentNames, Algorithm, Settings
@@ -66,7 +66,7 @@ def _source_of_kind(path: str) -> AgentNames:
 
 def make_agents(
     env: Environment, algorithms: Mapping[str, Algorithm], settings: Mapping[str, Settings]
-) -> dict[str, Contender]:
+) -> dict[str, Candidate]:
     """Makes agents of every algorithm for an environment, in the order given.
 
     Args:
@@ -77,7 +77,7 @@ def make_agents(
     by_class: dict[type[Algorithm], dict[str, Algorithm]] = {}
     for name, algorithm in algorithms.items():
         by_class.setdefault(type(algorithm), {})[name] = algorithm
-    found: dict[str, Contender] = {}
+    found: dict[str, Candidate] = {}
     for kind, group in by_class.items():
         found |= kind.agents(env, group, settings)
     return {name: found[name] for name in algorithms}

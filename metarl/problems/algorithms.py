@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender
+from metarl.evaluation.candidates import Candidate
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.problems.agent_settings import agent_settings_for, baseline_settings_for, settings_for
@@ -18,7 +18,7 @@ class Settings:
     Attributes:
       learner: of actor-critics with a drift or an optimizer of their own.
       agent: of agents with a learned update rule.
-      baseline: of agents with a hand-made one.
+      baseline: of agents with a handcrafted one.
       longest_steps: environment steps of the longest lifetime among those compared on the
         environment: one compiled program serves all that are no longer.
     """
@@ -70,7 +70,7 @@ class Algorithm(ABC):
     """What an RL agent learns by; makes agents for any environment."""
 
     @abstractmethod
-    def agent(self, env: Environment, settings: Settings) -> Contender:
+    def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment.
 
         Raises:
@@ -83,7 +83,7 @@ class Algorithm(ABC):
         env: Environment,
         algorithms: Mapping[str, "Algorithm"],
         settings: Mapping[str, Settings],
-    ) -> dict[str, Contender]:
+    ) -> dict[str, Candidate]:
         """Makes agents of several algorithms of this class; a class may let them share programs."""
         return {name: entry.agent(env, settings[name]) for name, entry in algorithms.items()}
 

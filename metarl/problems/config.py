@@ -59,14 +59,14 @@ class OuterConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How the result is compared with hand-made rules, with equal settings for all.
+    """How the result is compared with handcrafted rules, with equal settings for all.
 
     Attributes:
       envs: environments besides those of evolution; never seen by the learned rule.
-      rules: hand-made rules to stand beside it.
-      seeds: agents a rule and environment; not those of evolution.
+      rules: handcrafted rules to stand beside it.
+      seeds: agents a rule and environment; not those of training.
       learner: on held-out environments, `tuned` = the settings that suit each of them (see
-        `metarl.problems.agent_settings`), or `same` = those of evolution, whatever the environment.
+        `metarl.problems.agent_settings`), or `same` = those of training, whatever the environment.
       steps: environment steps of a lifetime on a held-out environment; None = the settings' own.
       horizons: multiples of the lifetime at which everything is compared once more.
     """

@@ -68,7 +68,7 @@ def learning_rate(outer: OuterConfig) -> optax.Schedule:
     return schedule
 
 
-def evolution_of(
+def es_meta_optimizer(
     es: FullESConfig, outer: OuterConfig, unrolls: tuple[Unroll, ...], layout: Layout
 ) -> MetaOptimizer:
     """Makes what evolves theta, by estimated gradients or by a strategy that samples for itself.

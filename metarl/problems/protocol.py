@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from metarl.core.mesh import Layout
 from metarl.core.types import Key, PyTree, Theta
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender
+from metarl.evaluation.candidates import Candidate
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.measures import RETURN
 from metarl.evaluation.report import Picture
@@ -58,20 +58,20 @@ class AgentComparison:
       name: of the environment, and of what else tells this comparison from others.
       env: the environment.
       held_out: whether it is none of those of training.
-      contenders: `(theta, theta at the start) -> agents by name`, the learned one as `LEARNED`.
+      candidates: `(theta, theta at the start) -> agents by name`, the learned one as `LEARNED`.
       seeds: agents of each.
     """
 
     name: str
     env: Environment
     held_out: bool
-    contenders: Callable[[Theta, Theta], dict[str, Contender]]
+    candidates: Callable[[Theta, Theta], dict[str, Candidate]]
     seeds: int
 
     def measure(self, theta: Theta, start: Theta, key: Key, layout: Layout) -> EnvironmentResult:
         """Trains the agents; see `Comparison`."""
-        everyone = self.contenders(theta, start)
-        result = evaluate(self.env, everyone, self.seeds, key, self.held_out, layout)
+        candidates = self.candidates(theta, start)
+        result = evaluate(self.env, candidates, self.seeds, key, self.held_out, layout)
         return replace(result, env=self.name)
 
 

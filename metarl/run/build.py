@@ -18,7 +18,7 @@ from metarl.problems.protocol import Problem
 
 
 @dataclass(frozen=True)
-class Evolution:
+class MetaTraining:
     """A built experiment.
 
     Attributes:
@@ -54,7 +54,7 @@ class Evolution:
         return jax.device_put(state, NamedSharding(self.mesh, PartitionSpec()))
 
 
-def build(config: RunConfig) -> Evolution:
+def build(config: RunConfig) -> MetaTraining:
     """Builds an experiment; what only its last part will need is made and checked here too.
 
     Raises:
@@ -77,7 +77,7 @@ def build(config: RunConfig) -> Evolution:
 
         return jax.lax.scan(generation, state, generations)
 
-    return Evolution(
+    return MetaTraining(
         config=config,
         problem=problem,
         layout=layout,

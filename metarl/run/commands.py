@@ -22,8 +22,8 @@ from metarl.problems import agents, registry
 from metarl.problems.algorithms import at_horizons, default_settings
 from metarl.problems.config import LARGEST_SEED
 from metarl.problems.protocol import horizon_name
-from metarl.run import evolve, experiments, finish
-from metarl.run.build import Evolution, build
+from metarl.run import experiments, finish, meta_train  # , experiments, finish
+from metarl.run.build import MetaTraining, build
 from metarl.run.overrides import with_overrides
 from metarl.run.progress import Display
 from metarl.run.tuning import tuned
@@ -54,11 +54,11 @@ def run_experiment(options: argparse.Namespace, overrides: list[str]) -> int:
     if options.settings:
         overrides = [*overrides, "--help"]
     config = experiments.configure(experiment, options.preset, overrides, options.flags)
-    evolution = build(config)
+    training = build(config)
     run = RunDirectory.create(
         Path(options.runs), experiment.name, experiments.to_json(config), options.out
     )
-    return _advance(run, evolution)
+    return _advance(run, training)
 
 
 def resume(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -68,21 +68,21 @@ def resume(options: argparse.Namespace, overrides: list[str]) -> int:
     return _advance(run, build(experiments.read(run)))
 
 
-def _advance(run: RunDirectory, evolution: Evolution) -> int:
+def _advance(run: RunDirectory, training: MetaTraining) -> int:
     started = time.monotonic()
-    config = evolution.config
+    config = training.config
     with run.lock():
         rows = run.metrics.rows()
-        finish.record_machine(run, evolution)
+        finish.record_machine(run, training)
         try:
             with Display(config.outer.generations, len(rows)) as display:
                 display.note(f"run: {run.path}")
                 display.note(
                     f"{config.lifetimes} lifetimes of {config.updates} updates a "
-                    f"generation, {evolution.layout.devices} {jax.devices()[0].platform} device(s)"
+                    f"generation, {training.layout.devices} {jax.devices()[0].platform} device(s)"
                 )
-                theta = evolve.evolve(run, evolution, display)
-            page = finish.finish(run, evolution, theta, _say)
+                theta = meta_train.meta_train(run, training, display)
+            page = finish.finish(run, training, theta, _say)
         except BaseException:
             print(f"go on with: metarl resume {run.path}", file=sys.stderr)
             raise
@@ -98,9 +98,9 @@ def report(options: argparse.Namespace, overrides: list[str]) -> int:
     """`metarl report RUN`: from whatever the run has so far."""
     del overrides
     run = RunDirectory.open(options.run)
-    evolution = build(experiments.read(run))
-    theta, generation = evolve.latest_theta(run, evolution)
-    page = finish.report(run, evolution, theta, finish.measured(run))
+    training = build(experiments.read(run))
+    theta, generation = meta_train.latest_theta(run, training)
+    page = finish.report(run, training, theta, finish.measured(run))
     print(f"after generation {generation}: {page}")
     return 0
 
@@ -135,16 +135,16 @@ def evaluations(options: argparse.Namespace, overrides: list[str]) -> Iterator[E
         )
         stretched = at_horizons(chosen, options.horizons)
         for horizon, settings in zip(options.horizons, stretched, strict=True):
-            everyone = dict.fromkeys(found, settings)
-            agents.make_agents(env, found, everyone)  # refuses what does not fit, before work
+            candidates = dict.fromkeys(found, settings)
+            agents.make_agents(env, found, candidates)  # refuses what does not fit, before work
             jobs.append((horizon_name(env.name, horizon), env, settings))
     layout = Layout(min(len(jax.devices()), options.seeds), options.chunk)
     for name, env, settings in jobs:
         key = named(jax.random.key(options.seed), f"evaluation {name}")
-        everyone = dict.fromkeys(found, settings)
+        candidates = dict.fromkeys(found, settings)
         if options.tune:
             key_tune, seeds = named(key, "tune"), options.tune_seeds
-            everyone = tuned(env, found, settings, options.tune, seeds, key_tune, layout)
-        trained = agents.make_agents(env, found, everyone)
+            candidates = tuned(env, found, settings, options.tune, seeds, key_tune, layout)
+        trained = agents.make_agents(env, found, candidates)
         result = evaluate(env, trained, options.seeds, key, layout=layout)
         yield replace(result, env=name)

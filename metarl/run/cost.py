@@ -19,7 +19,7 @@ from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.io.files import check_folder
 from metarl.problems.config import RunConfig
 from metarl.run import experiments
-from metarl.run.build import Evolution, build
+from metarl.run.build import MetaTraining, build
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Cost:
     compile_seconds: float
 
 
-def cost(evolution: Evolution) -> Cost:
+def cost(training: MetaTraining) -> Cost:
     """Compiles one outer step; the persistent cache is left alone."""
-    state = jax.eval_shape(evolution.init, evolution.key)
+    state = jax.eval_shape(training.init, training.key)
     with _no_cache():
         started = time.perf_counter()
-        step = evolution.advance.lower(evolution.key, state, jnp.arange(1))  # type: ignore[attr-defined]
+        step = training.advance.lower(training.key, state, jnp.arange(1))  # type: ignore[attr-defined]
         memory = step.compile().memory_analysis()
         seconds = time.perf_counter() - started
-    theta = evolution.problem.meta.theta(state)
+    theta = training.problem.meta.theta(state)
     return Cost(
         sum(x.size for x in jax.tree.leaves(theta)),
         _bytes(state),
@@ -65,9 +65,9 @@ def costs(options: argparse.Namespace, overrides: list[str]) -> Iterator[Environ
     started = time.perf_counter()
     found: dict[str, Cost] = {}
     for horizon in dict.fromkeys(options.horizons):
-        evolution = build(_at(config, horizon))
-        found[f"{horizon:g}x"] = cost(evolution)
-        print(_described(evolution, found[f"{horizon:g}x"]), flush=True)
+        training = build(_at(config, horizon))
+        found[f"{horizon:g}x"] = cost(training)
+        print(_described(training, found[f"{horizon:g}x"]), flush=True)
     memory = {name: np.array([float(entry.temporary_bytes)]) for name, entry in found.items()}
     yield EnvironmentResult(
         env=experiment.name,
@@ -107,11 +107,11 @@ def _at(config: RunConfig, horizon: float) -> RunConfig:
     return config if horizon == 1.0 else config.stretched(horizon)
 
 
-def _described(evolution: Evolution, found: Cost) -> str:
-    config = evolution.config
+def _described(training: MetaTraining, found: Cost) -> str:
+    config = training.config
     return (
         f"{config.lifetimes} lifetimes, {config.updates} updates of each a generation, "
-        f"on {evolution.layout.devices} device(s): theta {found.theta:,} numbers, "
+        f"on {training.layout.devices} device(s): theta {found.theta:,} numbers, "
         f"state {found.state_bytes / 1e6:.1f} MB, beside it {found.temporary_bytes / 1e6:.1f} MB "
         f"a device; compiled in {found.compile_seconds:.1f} s"
     )

@@ -21,36 +21,36 @@ from metarl.io.artifacts import config_hash, load_artifact
 from metarl.io.atomic import atomic_write_text
 from metarl.io.runs import RunDirectory
 from metarl.problems.protocol import LEARNED
-from metarl.run.build import Evolution
+from metarl.run.build import MetaTraining
 from metarl.run.devices import describe, peak_memory_mb
 from metarl.run.experiments import command_line, load
 
 Say = Callable[[str], None]
 
 
-def finish(run: RunDirectory, evolution: Evolution, theta: Theta, say: Say) -> Path:
+def finish(run: RunDirectory, training: MetaTraining, theta: Theta, say: Say) -> Path:
     """Saves the artifact, compares it, writes the report; returns the report's path."""
-    results = compare(run, evolution, theta, say)
-    record_machine(run, evolution)
-    artifact = save_learned(run, evolution, theta, results)
-    say(f"learned {evolution.problem.artifact_kind}: {artifact}")
-    return report(run, evolution, theta, results)
+    results = compare(run, training, theta, say)
+    record_machine(run, training)
+    artifact = save_learned(run, training, theta, results)
+    say(f"learned {training.problem.artifact_kind}: {artifact}")
+    return report(run, training, theta, results)
 
 
 def compare(
-    run: RunDirectory, evolution: Evolution, theta: Theta, say: Say
+    run: RunDirectory, training: MetaTraining, theta: Theta, say: Say
 ) -> list[EnvironmentResult]:
     """Compares where it was trained and where it never was; goes on where it stopped."""
     results = measured(run)
     done = {result.env for result in results}
-    missing = [entry for entry in evolution.problem.comparisons if entry.name not in done]
+    missing = [entry for entry in training.problem.comparisons if entry.name not in done]
     if missing:
-        places = MEASURES[evolution.problem.measure]
+        places = MEASURES[training.problem.measure]
         many = places.place if len(missing) == 1 else places.places
-        say(f"comparing with what is hand-made on {len(missing)} {many} ...")
+        say(f"comparing with what is handcrafted on {len(missing)} {many} ...")
     for comparison in missing:
-        key = named(evolution.key, f"evaluation {comparison.name}")
-        result = comparison.measure(theta, evolution.theta_start(), key, evolution.layout)
+        key = named(training.key, f"evaluation {comparison.name}")
+        result = comparison.measure(theta, training.theta_start(), key, training.layout)
         results.append(result)
         save_results(results_path(run), results)
         say(describe_result(result))
@@ -58,10 +58,10 @@ def compare(
 
 
 def save_learned(
-    run: RunDirectory, evolution: Evolution, theta: Theta, results: list[EnvironmentResult]
+    run: RunDirectory, training: MetaTraining, theta: Theta, results: list[EnvironmentResult]
 ) -> Path:
     """Saves theta as an artifact, whose card says how it was made and how it scored."""
-    config = evolution.config
+    config = training.config
     scores = {
         result.env: {
             "held_out": result.held_out,
@@ -73,7 +73,7 @@ def save_learned(
         for result in results
     }
     name = f"{run.experiment}-{'-'.join(short_name(env) for env in config.trained_on)}"
-    problem = evolution.problem
+    problem = training.problem
     card = {
         "name": name,
         "description": f"{problem.artifact_kind.capitalize()} meta-trained on "
@@ -95,28 +95,28 @@ def short_name(env: str) -> str:
 
 
 def report(
-    run: RunDirectory, evolution: Evolution, theta: Theta, results: list[EnvironmentResult]
+    run: RunDirectory, training: MetaTraining, theta: Theta, results: list[EnvironmentResult]
 ) -> Path:
     """Writes `report.html` and its figures; returns its path."""
     artifact = next(iter(sorted(run.artifacts.glob("*.safetensors"))), None)
     rows = run.metrics.rows()
-    generations = evolution.config.outer.generations
-    problem = evolution.problem
+    generations = training.config.outer.generations
+    problem = training.problem
     notes = []
     if len(rows) < generations:
         notes.append(f"Stopped after generation {len(rows)} of {generations}.")
     inputs = ReportInputs(
-        title=f"{run.experiment} on {', '.join(evolution.config.trained_on)}",
+        title=f"{run.experiment} on {', '.join(training.config.trained_on)}",
         experiment=run.experiment,
         config=run.config,
         versions=run.versions,
         rows=rows,
         results=results,
-        cost=_cost(run, evolution, rows, results),
+        cost=_cost(run, training, rows, results),
         artifact_path=str(artifact or ""),
         card=load_artifact(artifact).card if artifact else {},
         notes=notes,
-        command=command_line(load(run.experiment), evolution.config),
+        command=command_line(load(run.experiment), training.config),
         learned=LEARNED,
         description=f"{problem.artifact_kind.capitalize()}: {problem.description}.",
         example_code=problem.example_code.format(path=str(artifact)) if artifact else "",
@@ -128,12 +128,12 @@ def report(
     return run.report
 
 
-def record_machine(run: RunDirectory, evolution: Evolution) -> None:
+def record_machine(run: RunDirectory, training: MetaTraining) -> None:
     """Writes down what the run runs on: devices, kernels, the most memory that a process used."""
     path = _machine_path(run)
     before = strict_json.parse(path.read_bytes()) if path.exists() else {}
     peak = max(peak_memory_mb(), before.get("peak_memory_mb", 0.0))
-    found = {**describe(), **evolution.problem.kernels, "peak_memory_mb": peak}
+    found = {**describe(), **training.problem.kernels, "peak_memory_mb": peak}
     atomic_write_text(path, strict_json.pretty(found))
 
 
@@ -143,13 +143,13 @@ def _machine_path(run: RunDirectory) -> Path:
 
 def _cost(
     run: RunDirectory,
-    evolution: Evolution,
+    training: MetaTraining,
     rows: list[dict[str, Any]],
     results: list[EnvironmentResult],
 ) -> dict[str, Any]:
-    seconds = phases(rows, evolution.config.loop.look_every)
+    seconds = phases(rows, training.config.loop.look_every)
     seconds["evaluation"] = sum(result.seconds for result in results)
-    path, counter = _machine_path(run), MEASURES[evolution.problem.measure].counter
+    path, counter = _machine_path(run), MEASURES[training.problem.measure].counter
     return {
         "seconds": seconds,
         counter: rows[-1][counter] if rows else 0,
@@ -158,7 +158,7 @@ def _cost(
 
 
 def phases(rows: list[dict[str, Any]], look_every: int) -> dict[str, float]:
-    """Splits the seconds of evolution, over every process of the run, into start and the rest.
+    """Splits the seconds of training, over every process of the run, into start and the rest.
 
     Args:
       rows: metrics; `seconds` count on over a resume.

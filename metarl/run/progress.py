@@ -57,7 +57,7 @@ class Display:
         """Prints a line."""
         self._console.print(text, markup=False)
 
-    def look(self, rows: Sequence[dict[str, Any]], steps: int) -> None:
+    def log(self, rows: Sequence[dict[str, Any]], steps: int) -> None:
         """Shows the records of the generations that passed since the last look.
 
         Args:

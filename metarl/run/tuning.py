@@ -52,8 +52,8 @@ def tuned(
     check_positive(tune_seeds=seeds, **{f"tune[{i}]": rate for i, rate in enumerate(rates)})
     means: dict[str, list[float]] = {name: [] for name in algorithms}
     for rate in rates:
-        everyone = dict.fromkeys(algorithms, with_rate(settings, rate))
-        result = evaluate(env, make_agents(env, algorithms, everyone), seeds, key, layout=layout)
+        candidates = dict.fromkeys(algorithms, with_rate(settings, rate))
+        result = evaluate(env, make_agents(env, algorithms, candidates), seeds, key, layout=layout)
         for name, scores in result.scores.items():
             # An agent that diverged disqualifies its rate.
             means[name].append(float(np.mean(scores)) if np.isfinite(scores).all() else -np.inf)

@@ -10,7 +10,7 @@ from metarl import envs
 from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.envs import Box
-from metarl.evaluation.contenders import DriftEntry, drift_contenders, rule_contender
+from metarl.evaluation.candidates import DriftEntry, drift_candidates, rule_candidate
 from metarl.evaluation.evaluate import _curve, evaluate, random_return, training_program
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent_config import RuleAgentConfig
@@ -33,15 +33,15 @@ CONFIG = PPOConfig(
 SEEDS = 3  # on two devices: one of them has an agent to spare
 
 
-def _contenders(env, **rules):
+def _candidates(env, **rules):
     drifts = {name: DriftEntry(registry.by_name(rule)) for name, rule in rules.items()}
-    return drift_contenders(env, drifts, CONFIG)
+    return drift_candidates(env, drifts, CONFIG)
 
 
 @pytest.fixture(scope="module")
 def measured():
     env = envs.make("gymnax/Catch-bsuite")
-    rules = _contenders(env, one="ppo", other="none", same="ppo")
+    rules = _candidates(env, one="ppo", other="none", same="ppo")
     return evaluate(env, rules, SEEDS, jax.random.key(3), held_out=True, layout=Layout(2))
 
 
@@ -80,7 +80,7 @@ def test_devices_change_no_random_number(measured):
     """
     env = envs.make("gymnax/Catch-bsuite")
     alone = evaluate(
-        env, _contenders(env, one="ppo"), SEEDS, jax.random.key(3), layout=Layout(1, chunk=2)
+        env, _candidates(env, one="ppo"), SEEDS, jax.random.key(3), layout=Layout(1, chunk=2)
     )
     found, expected = alone.curves["one"][:, :4], measured.curves["one"][:, :4]
     # Means of equal returns, of which only the last bit may differ.
@@ -91,7 +91,7 @@ def test_devices_change_no_random_number(measured):
 def test_a_constant_reward_is_scored_exactly():
     """Two-step episodes that return 1, on a default layout."""
     probe = probes.two_steps()
-    found = evaluate(probe.env, _contenders(probe.env, ppo="ppo"), 2, jax.random.key(0))
+    found = evaluate(probe.env, _candidates(probe.env, ppo="ppo"), 2, jax.random.key(0))
     np.testing.assert_array_equal(found.scores["ppo"], np.ones(2))
     np.testing.assert_array_equal(found.curves["ppo"], np.ones((2, 12)))
     assert found.random_score == 1.0
@@ -103,8 +103,8 @@ def test_agents_of_several_kinds_stand_side_by_side():
     """Updates of different size: the curves meet at the ends of the larger ones."""
     env = envs.make("gymnax/Catch-bsuite")
     small = RuleAgentConfig(updates=24, num_envs=2, rollout_length=8, network=HeadsConfig((4,)))
-    agents = _contenders(env, ppo="ppo")
-    agents |= {"a2c": rule_contender(env, a2c(), (), small)}
+    agents = _candidates(env, ppo="ppo")
+    agents |= {"a2c": rule_candidate(env, a2c(), (), small)}
     found = evaluate(env, agents, 2, jax.random.key(3))
     np.testing.assert_array_equal(found.steps, 32 * np.arange(1, 13))
     assert {name: curve.shape for name, curve in found.curves.items()} == {
@@ -132,7 +132,7 @@ def test_every_seed_has_its_own_task_and_every_contender_the_same():
     )
     # Half as long a life: the curves end there.
     small = RuleAgentConfig(updates=12, num_envs=2, rollout_length=8, network=HeadsConfig((4,)))
-    agents = _contenders(env, ppo="ppo") | {"a2c": rule_contender(env, a2c(), (), small)}
+    agents = _candidates(env, ppo="ppo") | {"a2c": rule_candidate(env, a2c(), (), small)}
     found = evaluate(env, agents, 3, jax.random.key(3))
     scores = found.scores
     np.testing.assert_array_equal(found.steps, 32 * np.arange(1, 7))
@@ -148,7 +148,7 @@ def test_agents_that_diverge_have_no_score():
         return probe.env.transition(*arguments)._replace(reward=np.float32(np.nan))
 
     env = probe.env.replace(transition=transition)
-    found = evaluate(env, _contenders(env, ppo="ppo"), 2, jax.random.key(0))
+    found = evaluate(env, _candidates(env, ppo="ppo"), 2, jax.random.key(0))
     assert np.all(np.isnan(found.scores["ppo"]))
     assert found.diverged == {"ppo": 2}
     assert found.random_score is None
@@ -160,7 +160,7 @@ def test_refused(key):
     with pytest.raises(ConfigError, match="no rule was given"):
         evaluate(env, {}, 1, key)
     with pytest.raises(ConfigError, match="seeds must be positive"):
-        evaluate(env, _contenders(env, ppo="ppo"), 0, key)
+        evaluate(env, _candidates(env, ppo="ppo"), 0, key)
 
 
 @pytest.mark.parametrize("updates", [1, 7, 50, 51, 123, 1000])
@@ -224,8 +224,8 @@ def test_lifetimes_of_several_lengths_share_one_program(measured):
     env = envs.make("gymnax/Catch-bsuite")
     drift = {"one": DriftEntry(registry.by_name("ppo"))}
     steps = 2 * CONFIG.total_steps
-    short = drift_contenders(env, drift, CONFIG, steps)["one"]
-    long = drift_contenders(env, drift, replace(CONFIG, total_steps=steps), steps)["one"]
+    short = drift_candidates(env, drift, CONFIG, steps)["one"]
+    long = drift_candidates(env, drift, replace(CONFIG, total_steps=steps), steps)["one"]
     shared = training_program.cache_info().hits
     found = evaluate(env, {"one": short}, SEEDS, jax.random.key(3), layout=Layout(2))
     evaluate(env, {"one": long}, SEEDS, jax.random.key(3), layout=Layout(2))

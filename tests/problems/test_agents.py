@@ -9,7 +9,7 @@ import pytest
 
 from metarl import envs, optimizers
 from metarl.core.errors import ArtifactError, ConfigError
-from metarl.evaluation.contenders import groups
+from metarl.evaluation.candidates import groups
 from metarl.io.artifacts import save_artifact
 from metarl.optimizers.open.open_network import OpenNetworkConfig, from_vector
 from metarl.problems import agents as algorithms
@@ -127,15 +127,15 @@ def test_a_learned_optimizer_moves_ppo(catch, tmp_path):
     found = by_name(str(path))
     assert isinstance(found, OptimizerAlgorithm)
     jax.tree.map(np.testing.assert_array_equal, found.theta, theta)
-    contender = found.agent(catch, default_settings(catch, 512))
+    candidate = found.agent(catch, default_settings(catch, 512))
     key, task = jax.random.key(0), catch.default_params
 
     def one_update(key):
-        state = contender.learner.init(key, contender.theta, task)
-        return contender.learner.step(key, contender.theta, task, state)
+        state = candidate.learner.init(key, candidate.theta, task)
+        return candidate.learner.step(key, candidate.theta, task, state)
 
     state, _ = jax.eval_shape(one_update, key)
-    before = jax.eval_shape(lambda key: contender.learner.init(key, contender.theta, task), key)
+    before = jax.eval_shape(lambda key: candidate.learner.init(key, candidate.theta, task), key)
     assert jax.tree.structure(state) == jax.tree.structure(before)
 
 
@@ -182,7 +182,7 @@ def test_the_steps_of_a_life_are_those_asked_for(catch):
     assert short.learner == replace(long.learner, total_steps=5120)
     assert short.agent == replace(long.agent, updates=5120 // long.agent.batch_size)
     assert short.baseline.updates == short.agent.updates < long.baseline.updates
-    # A hand-made rule has a descent of its own.
+    # A handcrafted rule has a descent of its own.
     assert short.baseline.learning_rate != short.agent.learning_rate
     assert default_settings(catch, 512).agent.updates == 1  # never none at all
     with pytest.raises(ConfigError, match="total_steps=5 is less than one batch"):
@@ -190,7 +190,7 @@ def test_the_steps_of_a_life_are_those_asked_for(catch):
 
 
 @pytest.fixture(scope="module")
-def everyone(catch, drift, lpg, released_open, released_disco):
+def candidates(catch, drift, lpg, released_open, released_disco):
     """Settings and agents of every kind, in an order that mixes the kinds."""
     names = {
         "ppo": "ppo",
@@ -206,8 +206,8 @@ def everyone(catch, drift, lpg, released_open, released_disco):
     return found, settings, make_agents(catch, found, dict.fromkeys(found, settings))
 
 
-def test_each_kind_has_its_settings(everyone):
-    found, settings, made = everyone
+def test_each_kind_has_its_settings(candidates):
+    found, settings, made = candidates
     assert list(made) == list(found)
     configs = {name: agent.learner.config for name, agent in made.items()}
     assert configs["ppo"] == configs["mine"] == configs["open"] == settings.learner
@@ -218,8 +218,8 @@ def test_each_kind_has_its_settings(everyone):
         assert agent.updates * agent.batch_size == 5120
 
 
-def test_drifts_with_equal_settings_share_a_program_and_nobody_else_does(everyone):
-    found, _, made = everyone
+def test_drifts_with_equal_settings_share_a_program_and_nobody_else_does(candidates):
+    found, _, made = candidates
     shared = [list(group) for group in groups(made)]
     assert shared == [["ppo", "mine", "dpo"], ["lpg"], ["a2c"], ["open"], ["disco"]]
     # Each with its own drift.
@@ -258,9 +258,9 @@ def test_what_does_not_fit_an_environment_is_refused(lpg, released_disco):
             make_agents(pendulum, found, dict.fromkeys(found, default_settings(pendulum)))
 
 
-def test_the_optimizer_goes_with_the_clip_of_ppo(everyone):
+def test_the_optimizer_goes_with_the_clip_of_ppo(candidates):
     """OPEN was made for PPO's objective: its agents have the drift of PPO."""
-    _, _, made = everyone
+    _, _, made = candidates
     ratio, advantage = jnp.array([0.4, 1.9]), jnp.array([-1.0, 2.0])
     drift = made["open"].learner.drift.apply((), ratio, advantage, jnp.float32(0))
     np.testing.assert_array_equal(drift, ppo().apply((), ratio, advantage, jnp.float32(0)))

@@ -13,7 +13,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.estimators.full_es import FullESConfig
 from metarl.problems.config import OuterConfig
-from metarl.problems.outer import evolution_of, gradient_rule, learning_rate
+from metarl.problems.outer import es_meta_optimizer, gradient_rule, learning_rate
 from metarl.tasks.environments import FixedTask
 from tests.run.tiny import BANDIT
 
@@ -36,7 +36,7 @@ def _meta(es=None, outer=None, envs_count=1, loss=None):
     unroll = Unroll(FixedTask(env.default_params), _Still(), 1, loss)
     es = replace(FullESConfig(population=16), **(es or {}))
     outer = replace(OuterConfig(strategy="SNES"), **(outer or {}))
-    return evolution_of(es, outer, (unroll,) * envs_count, Layout())
+    return es_meta_optimizer(es, outer, (unroll,) * envs_count, Layout())
 
 
 @pytest.mark.parametrize(

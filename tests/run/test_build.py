@@ -43,27 +43,27 @@ def test_refused_before_anything_starts(changes, error, message):
 def test_comparisons_know_what_evolution_has_seen(learner):
     breakout = "gymnax/Breakout-MinAtar"
     wanted = replace(TINY.evaluation, envs=(BANDIT, CATCH, breakout), learner=learner, steps=16_384)
-    evolution = build(replace(TINY, evaluation=wanted))
-    theta = evolution.theta_start()
-    seen, *unseen = evolution.problem.comparisons
+    training = build(replace(TINY, evaluation=wanted))
+    theta = training.theta_start()
+    seen, *unseen = training.problem.comparisons
     assert (seen.name, seen.held_out) == (CATCH, False)
-    assert seen.contenders(theta, theta)["learned"].settings == asdict(TINY.learner)
+    assert seen.candidates(theta, theta)["learned"].settings == asdict(TINY.learner)
     # What evolution has seen is not held out, though it is named there.
     assert [entry.env.name for entry in unseen] == [BANDIT, breakout]
     for entry in unseen:
         settings = TINY.learner if learner == "same" else settings_for(entry.env.name)
         assert entry.held_out
         expected = asdict(replace(settings, total_steps=16_384))
-        assert all(c.settings == expected for c in entry.contenders(theta, theta).values())
+        assert all(c.settings == expected for c in entry.candidates(theta, theta).values())
 
 
 def test_horizons_are_comparisons_of_their_own():
     wanted = replace(TINY.evaluation, envs=(), horizons=(0.5, 1.0, 4.0))
-    evolution = build(replace(TINY, evaluation=wanted))
-    theta = evolution.theta_start()
+    training = build(replace(TINY, evaluation=wanted))
+    theta = training.theta_start()
     found = {}
-    for entry in evolution.problem.comparisons:
-        settings = entry.contenders(theta, theta)["learned"].settings
+    for entry in training.problem.comparisons:
+        settings = entry.candidates(theta, theta)["learned"].settings
         found[entry.name] = (entry.held_out, settings["total_steps"])
     assert found == {
         CATCH: (False, 96),
@@ -80,9 +80,9 @@ def test_there_are_no_more_devices_than_lifetimes():
 
 
 def _first_generation(config):
-    evolution = build_once(config)
-    state = evolution.init(evolution.key)
-    _, logs = evolution.advance(evolution.key, state, jnp.arange(1))
+    training = build_once(config)
+    state = training.init(training.key)
+    _, logs = training.advance(training.key, state, jnp.arange(1))
     return jax.device_get(logs)
 
 
@@ -119,21 +119,21 @@ def test_another_layout_gives_the_same_lifetimes(expected, devices, chunk):
 
 def test_the_seed_decides_everything(expected):
     # Another seed has the same program, whose key is an argument.
-    evolution = build_once(TINY)
+    training = build_once(TINY)
     key = jax.random.key(1)
-    _, logs = evolution.advance(key, evolution.init(key), jnp.arange(1))
+    _, logs = training.advance(key, training.init(key), jnp.arange(1))
     assert np.any(np.asarray(logs.losses) != expected.losses)
-    _, logs = evolution.advance(evolution.key, evolution.init(evolution.key), jnp.arange(1))
+    _, logs = training.advance(training.key, training.init(training.key), jnp.arange(1))
     np.testing.assert_array_equal(logs.losses, expected.losses)
 
 
 def test_a_state_from_the_disk_is_advanced_by_the_same_program():
-    evolution = build_once(TINY)
-    state = evolution.init(evolution.key)
+    training = build_once(TINY)
+    state = training.init(training.key)
     copy = jax.tree.map(np.array, jax.device_get(state))
-    following, _ = evolution.advance(evolution.key, state, jnp.arange(1))
-    evolution.advance(evolution.key, following, jnp.arange(1))
-    programs = evolution.advance._cache_size()
-    again, _ = evolution.advance(evolution.key, evolution.place(copy), jnp.arange(1))
-    assert evolution.advance._cache_size() == programs
+    following, _ = training.advance(training.key, state, jnp.arange(1))
+    training.advance(training.key, following, jnp.arange(1))
+    programs = training.advance._cache_size()
+    again, _ = training.advance(training.key, training.place(copy), jnp.arange(1))
+    assert training.advance._cache_size() == programs
     del again

@@ -16,7 +16,7 @@ from metarl.io.runs import RunDirectory
 from metarl.rules import registry
 from metarl.run import cli, commands, experiments, overrides, parser
 
-from .tiny import BANDIT, CATCH, TINY, arguments, evolve_in, last_state, new_run
+from .tiny import BANDIT, CATCH, TINY, arguments, last_state, meta_train_in, new_run
 from .tiny import rows as metrics
 
 
@@ -165,7 +165,7 @@ def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metarl.run.evolve.evolve", interrupt)
+    monkeypatch.setattr("metarl.run.meta_train.meta_train", interrupt)
     assert _main("resume", run.path) == 130
     assert capsys.readouterr().err.splitlines() == [
         f"go on with: metarl resume {run.path}",
@@ -177,7 +177,7 @@ def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
 def test_a_report_of_an_unfinished_run(tmp_path, capsys):
     config = replace(TINY, outer=replace(TINY.outer, generations=3))
     run = new_run(tmp_path / "run", config)
-    evolve_in(run, config)
+    meta_train_in(run, config)
     # As if the run had been planned longer: its last generation is missing.
     run.checkpoints().delete_after(2)
     run.metrics.truncate_after("generation", 2)
@@ -253,9 +253,9 @@ def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
     """All but the training itself, which the evaluation's own tests see to."""
     asked = {}
 
-    def evaluate(env, contenders, seeds, key, layout):
-        asked[env.name] = (contenders, seeds, layout, key)
-        zeros = {name: np.full((seeds, 1), 0.5) for name in contenders}
+    def evaluate(env, candidates, seeds, key, layout):
+        asked[env.name] = (candidates, seeds, layout, key)
+        zeros = {name: np.full((seeds, 1), 0.5) for name in candidates}
         scores = {name: curve[:, 0] for name, curve in zeros.items()}
         return EnvironmentResult(env.name, np.array([512.0]), zeros, scores, seconds=2.0)
 
@@ -270,12 +270,12 @@ def test_evaluating_a_saved_rule(finished, tmp_path, monkeypatch, capsys):
         f"{env}: {artifact} 0.5, ppo 0.5  (2s)" for env in (CATCH, BANDIT)
     ]
     assert [result.env for result in load_results(file)] == [CATCH, BANDIT]
-    contenders, seeds, layout, key = asked[CATCH]
+    candidates, seeds, layout, key = asked[CATCH]
     weights = registry.load(artifact).theta
-    which, thetas = contenders[artifact].theta
+    which, thetas = candidates[artifact].theta
     for name, array in thetas[which].items():
         np.testing.assert_array_equal(array, weights[name])
-    config = contenders["ppo"].learner.config
+    config = candidates["ppo"].learner.config
     assert (seeds, layout) == (3, Layout(devices=2, chunk=2))
     assert (config.total_steps, config.num_envs, config.network.hidden) == (512, 2, (4,))
     other = asked[BANDIT][-1]
@@ -316,6 +316,6 @@ def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
     # The strategy's own state comes back from the disk to the bit too.
     before = metrics(out), last_state(out, config)
     run.checkpoints().delete_after(3)
-    _, shown = evolve_in(run, config)
+    _, shown = meta_train_in(run, config)
     assert "resuming after generation 3" in shown
     assert (metrics(out), last_state(out, config)) == before

@@ -47,10 +47,10 @@ def test_backpropagation_through_whole_lives_keeps_every_update(tmp_path):
 
 
 def test_the_state_is_what_lives_on():
-    evolution = build_once(OPTIMIZER)
-    found = cost(evolution)
-    state = evolution.init(evolution.key)
-    theta = jax.tree.leaves(evolution.theta_start())
+    training = build_once(OPTIMIZER)
+    found = cost(training)
+    state = training.init(training.key)
+    theta = jax.tree.leaves(training.theta_start())
     assert found.theta == sum(np.size(x) for x in theta)
     assert found.state_bytes == sum(x.nbytes for x in jax.tree.leaves(state))
     assert found.compile_seconds > 0

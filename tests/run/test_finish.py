@@ -13,7 +13,7 @@ from metarl.io.runs import RunDirectory
 from metarl.rules import registry
 from metarl.run import experiments, finish
 
-from .tiny import BANDIT, CATCH, TINY, build_once, evolve_in, new_run
+from .tiny import BANDIT, CATCH, TINY, build_once, meta_train_in, new_run
 
 
 def _result(env, scores, random_score=None):
@@ -49,7 +49,7 @@ def test_a_result_without_any_finite_score():
 @pytest.mark.slow
 def test_a_rule_without_any_finite_score_is_saved_and_reported(tmp_path):
     run = new_run(tmp_path / "run")
-    theta, _ = evolve_in(run)
+    theta, _ = meta_train_in(run)
     nan = [float("nan")] * 3
     results = [_result(CATCH, {"learned": nan, "start": nan, "ppo": nan})]
     path = finish.save_rule(run, build_once(TINY), theta, results)
@@ -122,26 +122,26 @@ def test_seconds_by_phase(seconds, look_every, expected):
 
 def test_the_machine_of_a_run_outlives_its_process(tmp_path, monkeypatch):
     run = new_run(tmp_path / "run")
-    path, evolution = run.path / "machine.json", build_once(TINY)
+    path, training = run.path / "machine.json", build_once(TINY)
     for used, kept in ((700.0, 700.0), (300.0, 700.0), (900.0, 900.0)):
         monkeypatch.setattr(finish, "peak_memory_mb", lambda used=used: used)
-        finish.record_machine(run, evolution)
+        finish.record_machine(run, training)
         assert json.loads(path.read_text())["peak_memory_mb"] == kept
     # A report made elsewhere, by a process of another size, tells that of the run.
     monkeypatch.setattr(finish, "peak_memory_mb", lambda: 1.0)
-    page = finish.report(run, evolution, evolution.theta_start(), []).read_text()
+    page = finish.report(run, training, training.theta_start(), []).read_text()
     assert "900 MB" in page
 
 
 def test_chosen_kernels_are_recorded_and_shown(tmp_path):
-    run, evolution = new_run(tmp_path / "run"), build_once(TINY)
-    finish.record_machine(run, evolution)
+    run, training = new_run(tmp_path / "run"), build_once(TINY)
+    finish.record_machine(run, training)
     assert "lopt_update" not in json.loads((run.path / "machine.json").read_text())
-    problem = replace(evolution.problem, kernels={"lopt_update": "reference"})
-    evolution = replace(evolution, problem=problem)
-    finish.record_machine(run, evolution)
+    problem = replace(training.problem, kernels={"lopt_update": "reference"})
+    training = replace(training, problem=problem)
+    finish.record_machine(run, training)
     assert json.loads((run.path / "machine.json").read_text())["lopt_update"] == "reference"
-    page = finish.report(run, evolution, evolution.theta_start(), []).read_text()
+    page = finish.report(run, training, training.theta_start(), []).read_text()
     assert "lopt update" in page
 
 
@@ -152,10 +152,10 @@ def test_short_names():
 
 def test_rules_that_stand_beside_the_learned_one():
     config = replace(TINY, evaluation=replace(TINY.evaluation, rules=("dpo", "none")))
-    evolution = build_once(config)
-    theta = evolution.theta_start()
+    training = build_once(config)
+    theta = training.theta_start()
     start = jax.tree.map(lambda x: x + 1, theta)
-    found = evolution.problem.comparisons[0].contenders(theta, start)
+    found = training.problem.comparisons[0].candidates(theta, start)
     assert list(found) == ["learned", "start", "dpo", "none"]
     thetas = {name: entry.theta.thetas[entry.theta.which] for name, entry in found.items()}
     assert thetas["learned"] is theta

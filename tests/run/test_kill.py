@@ -13,10 +13,10 @@ from metarl.run import cli
 from .tiny import (
     TINY,
     arguments,
-    check_same_evolution,
+    check_same_meta_training,
     check_same_run,
     child,
-    evolve_in,
+    meta_train_in,
     new_run,
 )
 
@@ -128,7 +128,7 @@ def test_killed_at_random(tmp_path):
     delays = random.Random(seed)
     config = replace(TINY, outer=replace(TINY.outer, generations=40))
     reference = new_run(tmp_path / "reference", config)
-    evolve_in(reference, config)
+    meta_train_in(reference, config)
     run = new_run(tmp_path / "run", config)
     for _ in range(6):
         start = _newest(run)
@@ -138,8 +138,8 @@ def test_killed_at_random(tmp_path):
         _wait_for(lambda start=start: _newest(run) > start, process)
         time.sleep(delays.uniform(0.0, 0.6))
         _kill(process)
-    evolve_in(run, config)
-    check_same_evolution(run.path, reference.path, config)
+    meta_train_in(run, config)
+    check_same_meta_training(run.path, reference.path, config)
     assert [row["generation"] for row in run.metrics.rows()] == list(range(1, 41))
 
 
@@ -151,5 +151,5 @@ def test_killed_in_every_checkpoint(tmp_path, finished):
         _wait_for(_saves_after(run.path, generation), process)
         _kill(process)
         assert len(run.checkpoints().steps()) <= TINY.loop.keep + 1
-    evolve_in(run)
-    check_same_evolution(run.path, finished)
+    meta_train_in(run)
+    check_same_meta_training(run.path, finished)

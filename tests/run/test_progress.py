@@ -75,11 +75,11 @@ def test_lines_where_there_is_no_terminal(clock):
     with Display(10, stream=stream) as display:
         display.note("run: runs/[bold]x[/bold]:smile:")
         clock.now += 20
-        display.look([_row(1)], steps=51_200)
+        display.log([_row(1)], steps=51_200)
         clock.now += 2
-        display.look([_row(2)], steps=51_200)
+        display.log([_row(2)], steps=51_200)
         clock.now += 4
-        display.look([_row(3, diverged=2)], steps=51_200)
+        display.log([_row(3, diverged=2)], steps=51_200)
     assert stream.getvalue().splitlines() == [
         "run: runs/[bold]x[/bold]:smile:",
         "generation 1/10  best 12.5  mean 3.25  2.56k steps/s with compilation  left 3m00s"
@@ -93,9 +93,9 @@ def test_generations_of_one_look_share_its_time(clock):
     stream = io.StringIO()
     display = Display(8, start=2, stream=stream)
     clock.now += 30
-    display.look([_row(3), _row(4)], steps=1000)
+    display.log([_row(3), _row(4)], steps=1000)
     clock.now += 4
-    display.look([_row(5), _row(6)], steps=1000)
+    display.log([_row(5), _row(6)], steps=1000)
     lines = stream.getvalue().splitlines()
     assert [line.split()[1] for line in lines] == ["3/8", "4/8", "5/8", "6/8"]
     assert all("67 steps/s with compilation  left 1m00s" in line for line in lines[:2])
@@ -110,8 +110,8 @@ def _on_a_terminal(monkeypatch, term):
     try:
         with os.fdopen(theirs, "w") as stream, Display(3, stream=stream) as display:
             display.note("run: runs/x")
-            display.look([_row(1)], steps=100)
-            display.look([_row(2), _row(3)], steps=100)
+            display.log([_row(1)], steps=100)
+            display.log([_row(2), _row(3)], steps=100)
         return _everything(ours)
     finally:
         os.close(ours)

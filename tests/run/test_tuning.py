@@ -38,13 +38,13 @@ def measure(monkeypatch):
     def install(table, module=tuning):
         asked = []
 
-        def evaluate(env, contenders, seeds, key, held_out=False, layout=None):
-            asked.append(SimpleNamespace(key=key, seeds=seeds, layout=layout, agents=contenders))
+        def evaluate(env, candidates, seeds, key, held_out=False, layout=None):
+            asked.append(SimpleNamespace(key=key, seeds=seeds, layout=layout, agents=candidates))
             return _result(
                 env,
                 {
                     name: np.asarray(table[name][agent.settings["learning_rate"]], float)
-                    for name, agent in contenders.items()
+                    for name, agent in candidates.items()
                 },
             )
 

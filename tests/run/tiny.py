@@ -21,7 +21,7 @@ from metarl.networks.actor_critic import NetworkConfig
 from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
 from metarl.problems.drift.config import EvolveRuleConfig, TaskConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
-from metarl.run import evolve, experiments
+from metarl.run import experiments
 from metarl.run.build import build
 from metarl.run.progress import Display
 
@@ -90,11 +90,11 @@ def new_run(path, config=TINY):
     return RunDirectory.create(path.parent, "lpo", experiments.to_json(config), path)
 
 
-def evolve_in(run, config=TINY):
+def meta_train_in(run, config=TINY):
     """Evolves (on) in a run directory; returns theta and what was shown."""
     shown = io.StringIO()
     with run.lock(), Display(config.outer.generations, stream=shown) as display:
-        theta = evolve.evolve(run, build_once(config), display)
+        theta = meta_train.meta_train(run, build_once(config), display)
     return theta, shown.getvalue()
 
 
@@ -107,8 +107,8 @@ def rows(path):
 
 def last_state(path, config=TINY):
     """The bytes of every leaf of the newest checkpoint, and its generation."""
-    evolution = build_once(config)
-    template = jax.eval_shape(evolution.init, evolution.key)
+    training = build_once(config)
+    template = jax.eval_shape(training.init, training.key)
     restored = RunDirectory.open(path).checkpoints().latest(template)
     assert not restored.skipped
     return restored.step, [_bytes(x) for x in jax.tree.leaves(restored.state)]
@@ -133,7 +133,7 @@ def results(path):
     return found
 
 
-def check_same_evolution(path, reference, config=TINY):
+def check_same_meta_training(path, reference, config=TINY):
     """Metrics, and the last state to the bit."""
     assert rows(path) == rows(reference)
     assert last_state(path, config) == last_state(reference, config)
@@ -141,7 +141,7 @@ def check_same_evolution(path, reference, config=TINY):
 
 def check_same_run(path, reference):
     """Everything that a run leaves, but its times."""
-    check_same_evolution(path, reference)
+    check_same_meta_training(path, reference)
     assert artifact_bytes(path) == artifact_bytes(reference)
     assert results(path) == results(reference)
     assert (path / "report.html").is_file()

@@ -7,7 +7,7 @@ from functools import partial
 import jax
 
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender, DriftEntry, drift_contenders
+from metarl.evaluation.candidates import Candidate, DriftEntry, drift_candidates
 from metarl.inner.ppo_config import PPOConfig
 from metarl.problems.algorithms import AgentNames, Algorithm, Settings
 from metarl.rules import registry as drift_registry
@@ -19,7 +19,7 @@ class DriftAlgorithm(Algorithm):
 
     entry: DriftEntry
 
-    def agent(self, env: Environment, settings: Settings) -> Contender:
+    def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment."""
         return type(self).agents(env, {"": self}, {"": settings})[""]
 
@@ -29,7 +29,7 @@ class DriftAlgorithm(Algorithm):
         env: Environment,
         algorithms: Mapping[str, Algorithm],
         settings: Mapping[str, Settings],
-    ) -> dict[str, Contender]:
+    ) -> dict[str, Candidate]:
         """Makes agents, of which those with equal settings share one compiled program."""
         shared: dict[tuple[PPOConfig, int], dict[str, DriftEntry]] = {}
         for name, algorithm in algorithms.items():
@@ -37,9 +37,9 @@ class DriftAlgorithm(Algorithm):
             chosen = settings[name]
             group = shared.setdefault((chosen.learner, chosen.longest_steps), {})
             group[name] = algorithm.entry
-        found: dict[str, Contender] = {}
+        found: dict[str, Candidate] = {}
         for (learner, longest_steps), drifts in shared.items():
-            found |= drift_contenders(env, drifts, learner, longest_steps)
+            found |= drift_candidates(env, drifts, learner, longest_steps)
         return found
 
 

@@ -13,7 +13,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.core.types import Theta
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender, DriftEntry, drift_contenders
+from metarl.evaluation.candidates import Candidate, DriftEntry, drift_candidates
 from metarl.evaluation.report import Picture
 from metarl.inner.ppo import PPO
 from metarl.inner.ppo_config import PPOConfig
@@ -23,7 +23,7 @@ from metarl.problems.agent_settings import settings_for
 from metarl.problems.drift.config import EvolveRuleConfig
 from metarl.problems.drift.figure import describe_drift, drift_figure
 from metarl.problems.drift.plane import DriftGrid, drift_grid
-from metarl.problems.outer import evolution_of
+from metarl.problems.outer import es_meta_optimizer
 from metarl.problems.protocol import LEARNED, START, AgentComparison, Problem, horizon_name
 from metarl.rules import registry as drift_registry
 from metarl.rules.learned_drift import learned_drift
@@ -38,17 +38,17 @@ def drift_problem(config: EvolveRuleConfig, layout: Layout) -> Problem:
       ArtifactError: a rule to compare with is not there, or altered.
     """
     rule = learned_drift(config.rule)
-    hand_made = {name: drift_registry.by_name(name) for name in config.evaluation.rules}
+    baselines = {name: drift_registry.by_name(name) for name in config.evaluation.rules}
     seen = [envs.make(name) for name in config.task.envs]
     unrolls = tuple(_unroll(env, rule, config) for env in seen)
     return Problem(
         init=rule.init,
-        meta=evolution_of(config.es, config.outer, unrolls, layout),
-        comparisons=_comparisons(config, seen, rule, hand_made),
+        meta=es_meta_optimizer(config.es, config.outer, unrolls, layout),
+        comparisons=_comparisons(config, seen, rule, baselines),
         artifact_kind="drift function",
         description="subtract it from ratio * advantage in a policy-gradient surrogate",
         save=lambda path, theta, card: drift_registry.save(path, theta, config.rule, card),
-        pictures=partial(_pictures, config, rule, hand_made),
+        pictures=partial(_pictures, config, rule, baselines),
         example_command="metarl eval {path} ppo a2c --env gymnax/CartPole-v1",
         example_code="from metarl import rules\ndrift = rules.load({path!r})\n"
         + (
@@ -68,7 +68,7 @@ def _unroll(env: Environment, rule: Drift, config: EvolveRuleConfig) -> Unroll:
 
 
 def _comparisons(
-    config: EvolveRuleConfig, seen: list[Environment], rule: Drift, hand_made: dict[str, Drift]
+    config: EvolveRuleConfig, seen: list[Environment], rule: Drift, baselines: dict[str, Drift]
 ) -> tuple[AgentComparison, ...]:
     evaluation = config.evaluation
     unseen = [envs.make(name) for name in evaluation.envs if name not in config.task.envs]
@@ -81,9 +81,9 @@ def _comparisons(
         longest = max(learner.updates * learner.batch_size for learner in stretched)
         for horizon, learner in zip(horizons, stretched, strict=True):
             name = horizon_name(env.name, horizon)
-            contenders = partial(_contenders, env, learner, longest, rule, hand_made)
+            candidates = partial(_candidates, env, learner, longest, rule, baselines)
             unseen_here = held_out or horizon != 1.0
-            found.append(AgentComparison(name, env, unseen_here, contenders, evaluation.seeds))
+            found.append(AgentComparison(name, env, unseen_here, candidates, evaluation.seeds))
     return tuple(found)
 
 
@@ -101,18 +101,18 @@ def _held_out_settings(env: str, config: EvolveRuleConfig) -> PPOConfig:
         raise ConfigError(f"evaluation.steps={steps} does not do for {env}: {error}") from None
 
 
-def _contenders(
+def _candidates(
     env: Environment,
     learner: PPOConfig,
     longest: int,
     rule: Drift,
-    hand_made: dict[str, Drift],
+    baselines: dict[str, Drift],
     theta: Theta,
     start: Theta,
-) -> dict[str, Contender]:
-    written = {name: DriftEntry(drift, _own_theta(drift)) for name, drift in hand_made.items()}
+) -> dict[str, Candidate]:
+    written = {name: DriftEntry(drift, _own_theta(drift)) for name, drift in baselines.items()}
     entries = {LEARNED: DriftEntry(rule, theta), START: DriftEntry(rule, start), **written}
-    return drift_contenders(env, entries, learner, longest)
+    return drift_candidates(env, entries, learner, longest)
 
 
 def _own_theta(rule: Drift) -> Theta:
@@ -122,7 +122,7 @@ def _own_theta(rule: Drift) -> Theta:
 def _pictures(
     config: EvolveRuleConfig,
     rule: Drift,
-    hand_made: dict[str, Drift],
+    baselines: dict[str, Drift],
     theta: Theta,
     rows: list[dict[str, Any]],
 ) -> dict[str, Picture]:
@@ -133,7 +133,7 @@ def _pictures(
         _grid(name, rule, theta, age)
         for name, age in (ages if config.rule.temporal else {LEARNED: 0.0}).items()
     ]
-    others = [_grid(name, drift, _own_theta(drift), 0.0) for name, drift in hand_made.items()]
+    others = [_grid(name, drift, _own_theta(drift), 0.0) for name, drift in baselines.items()]
     return {
         "drift": Picture(
             drift_figure([*learned, *others]),

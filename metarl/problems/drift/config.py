@@ -63,7 +63,7 @@ class EvolveRuleConfig:
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Names of the environments of evolution."""
+        """Names of the environments of training."""
         return self.task.envs
 
     @property

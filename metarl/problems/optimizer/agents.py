@@ -7,7 +7,7 @@ import jax
 
 from metarl.core.types import Theta
 from metarl.envs.protocol import Environment
-from metarl.evaluation.contenders import Contender, optimizer_contender
+from metarl.evaluation.candidates import Candidate, optimizer_candidate
 from metarl.optimizers import artifacts
 from metarl.optimizers.external.registry import EXTERNAL
 from metarl.optimizers.open import open_weights
@@ -23,9 +23,9 @@ class OptimizerAlgorithm(Algorithm):
     optimizer: InnerOptimizer
     theta: Theta
 
-    def agent(self, env: Environment, settings: Settings) -> Contender:
+    def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment."""
-        return optimizer_contender(
+        return optimizer_candidate(
             env,
             ppo(),
             self.optimizer,

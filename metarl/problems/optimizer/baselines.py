@@ -1,4 +1,4 @@
-"""Hand-made optimizers to be tuned: their theta is the learning rate, so a grid is one program."""
+"""Handcrafted optimizers to be tuned; theta is the learning rate, so a grid is one program."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -41,8 +41,8 @@ from metarl.outer.protocol import MetaOptimizer
 from metarl.problems.optimizer.architectures import inner_optimizer
 from metarl.problems.optimizer.config import TrainOptimizerConfig
 from metarl.problems.optimizer.pictures import Validation, update_picture, validation_picture
-from metarl.problems.optimizer.trial import OptimizerContender, TrialConfig, compare_optimizers
-from metarl.problems.outer import evolution_of, gradient_rule
+from metarl.problems.optimizer.trial import OptimizerCandidate, TrialConfig, compare_optimizers
+from metarl.problems.outer import es_meta_optimizer, gradient_rule
 from metarl.problems.protocol import LEARNED, START, Problem, horizon_name
 from metarl.tasks import families
 from metarl.tasks.curricula.scheduled import ScheduledLifetimes, growing
@@ -152,7 +152,7 @@ def _meta(config: TrainOptimizerConfig, learners: list[Training], layout: Layout
             Unroll(task, learner, length, reduce)
             for task, learner in zip(tasks, learners, strict=True)
         )
-        return evolution_of(config.es, config.outer, tuple(unrolls), layout)
+        return es_meta_optimizer(config.es, config.outer, tuple(unrolls), layout)
     truncation = config.meta_loss.truncation
 
     def estimator(learner: Training, task: Lifetimes) -> Estimator:
@@ -194,12 +194,12 @@ class OptimizerComparison:
 
     def measure(self, theta: Theta, start: Theta, key: Key, layout: Layout) -> EnvironmentResult:
         """Trains networks with what was learned, with its start, and with tuned baselines."""
-        everyone = {
-            LEARNED: OptimizerContender(self.optimizer, theta),
-            START: OptimizerContender(self.optimizer, start),
+        candidates = {
+            LEARNED: OptimizerCandidate(self.optimizer, theta),
+            START: OptimizerCandidate(self.optimizer, start),
         }
         family = replace(self.family, name=self.name)
-        return compare_optimizers(family, everyone, self.trial, key, self.held_out, layout)
+        return compare_optimizers(family, candidates, self.trial, key, self.held_out, layout)
 
 
 def _comparisons(

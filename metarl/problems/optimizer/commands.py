@@ -51,7 +51,7 @@ def scores(options: argparse.Namespace, overrides: list[str]) -> Iterator[Enviro
     check_positive(chunk=options.chunk, **{f"horizons {h}": h for h in options.horizons})
     named_baselines = [name for name in options.optimizers if name in BASELINES]
     learned = [name for name in options.optimizers if name not in BASELINES]
-    contenders = {name: by_name(name) for name in dict.fromkeys(learned)}
+    candidates = {name: by_name(name) for name in dict.fromkeys(learned)}
     stored = load_envelopes(options.envelope) if options.envelope else None
     baselines = dict.fromkeys([*(() if stored else CONSTANT), *named_baselines])
     trial = TrialConfig(
@@ -77,7 +77,7 @@ def scores(options: argparse.Namespace, overrides: list[str]) -> Iterator[Enviro
             shown = replace(family, name=horizon_name(family.name, horizon))
             layout = _layout(options, trial.tasks * trial.seeds)
             yield compare_optimizers(
-                shown, contenders, longer, key, layout=layout, envelopes=envelopes
+                shown, candidates, longer, key, layout=layout, envelopes=envelopes
             )
 
 

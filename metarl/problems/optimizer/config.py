@@ -74,7 +74,7 @@ class MetaLossConfig:
 
 @dataclass(frozen=True)
 class OptimizerEvaluationConfig:
-    """How the result is compared with hand-made optimizers.
+    """How the result is compared with handcrafted optimizers.
 
     Attributes:
       families: families of tasks besides those of meta-training; never seen.

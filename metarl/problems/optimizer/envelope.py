@@ -1,8 +1,7 @@
 """The envelope of tuned baselines: the best loss that any of them has reached by a step.
 
-What a learned optimizer is held against: not one hand-made optimizer at one learning rate, but the
-lowest training curve over optimizers, learning rates and seeds, at every step anew (Metz et al.
-2020, arXiv:2009.11243).
+A learned optimizer is compared with the lowest training curve over optimizers, learning rates and
+seeds, at every step anew (Metz et al. 2020, arXiv:2009.11243).
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from metarl.optimizers import ARCHITECTURES
 from metarl.optimizers.external.registry import EXTERNAL
 from metarl.optimizers.open import open_weights
 from metarl.problems.optimizer.baselines import BASELINES
-from metarl.problems.optimizer.trial import OptimizerContender
+from metarl.problems.optimizer.trial import OptimizerCandidate
 
 _OPEN = "open"
 
@@ -21,7 +21,7 @@ EXTERNAL_NAMES = (*EXTERNAL, _OPEN)
 """What may stand before the colon in `NAME:PATH`."""
 
 
-def by_name(name: str, untrained: bool = False) -> OptimizerContender:
+def by_name(name: str, untrained: bool = False) -> OptimizerCandidate:
     """Finds a learned optimizer.
 
     Args:
@@ -49,10 +49,10 @@ def by_name(name: str, untrained: bool = False) -> OptimizerContender:
                 f"{', '.join(known)}, {released}, or the path of a {WEIGHTS_SUFFIX} file."
             )
         optimizer = optimizers.inner(name)
-    return OptimizerContender(optimizer, optimizer.init(jax.random.key(0)))
+    return OptimizerCandidate(optimizer, optimizer.init(jax.random.key(0)))
 
 
-def _untrained(name: str) -> OptimizerContender:
+def _untrained(name: str) -> OptimizerCandidate:
     """Draws the weights of an architecture, whose config the options are fields of."""
     base, options = base_name(name), options_in(name)
     architecture = ARCHITECTURES[check_choice("architecture", base, ARCHITECTURES)]
@@ -60,4 +60,4 @@ def _untrained(name: str) -> OptimizerContender:
     check_types(base, options, architecture.config)
     config = architecture.config(**options)
     theta = architecture.init(config, jax.random.key(0))
-    return OptimizerContender(architecture.inner(config), theta)
+    return OptimizerCandidate(architecture.inner(config), theta)

@@ -15,12 +15,18 @@ from metarl.evaluation.measures import BYTES, SECONDS
 from metarl.evaluation.results import EnvironmentResult, save_results
 from metarl.io.files import check_folder
 from metarl.problems.config import LARGEST_SEED
-from metarl.problems.optimizer.speed_targets import Entrant, Networks, compiled, entrant, together
+from metarl.problems.optimizer.speed_targets import (
+    BenchmarkTarget,
+    Networks,
+    benchmark_target,
+    compiled,
+    together,
+)
 from metarl.tasks import families
 from metarl.tasks.family import TaskFamily
 
 REFERENCE = "adam"
-"""Whom everyone is timed beside."""
+"""Name of the target that all others are compared with."""
 
 
 def command(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -36,7 +42,7 @@ def command(options: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def described(result: EnvironmentResult) -> str:
-    """A line for everyone who was timed."""
+    """Returns one line per target."""
     lines = []
     adam = np.median(result.scores[REFERENCE])
     for name, seconds in result.scores.items():
@@ -53,12 +59,14 @@ def speeds(options: argparse.Namespace, overrides: list[str]) -> Iterator[Enviro
     del overrides
     check_positive(repeats=options.repeats)
     check_range(0, LARGEST_SEED, seed=options.seed)
-    everyone = {name: entrant(name) for name in dict.fromkeys([REFERENCE, *options.optimizers])}
+    candidates = {
+        name: benchmark_target(name) for name in dict.fromkeys([REFERENCE, *options.optimizers])
+    }
     jobs = [_family(name) for name in dict.fromkeys(options.family)]
     for name, (family, copies) in zip(dict.fromkeys(options.family), jobs, strict=True):
         key = named(jax.random.key(options.seed), f"speed {name}")
         networks = _networks(family, copies, options.in_place, key)
-        yield _timed(name, networks, everyone, options.repeats)
+        yield _timed(name, networks, candidates, options.repeats)
 
 
 def _family(name: str) -> tuple[TaskFamily, int]:
@@ -77,11 +85,11 @@ def _networks(family: TaskFamily, copies: int, in_place: bool, key: Key) -> Netw
 
 
 def _timed(
-    name: str, networks: Networks, everyone: Mapping[str, Entrant], repeats: int
+    name: str, networks: Networks, candidates: Mapping[str, BenchmarkTarget], repeats: int
 ) -> EnvironmentResult:
     started = time.perf_counter()
-    programs = {rule: compiled(work_with(networks)) for rule, work_with in everyone.items()}
-    seconds = {rule: np.zeros(repeats) for rule in everyone}
+    programs = {rule: compiled(work_with(networks)) for rule, work_with in candidates.items()}
+    seconds = {rule: np.zeros(repeats) for rule in candidates}
     for i in range(repeats):
         for rule, program in programs.items():
             seconds[rule][i] = program.run()
@@ -99,7 +107,7 @@ def _timed(
             "compile_seconds": {rule: x.compile_seconds for rule, x in programs.items()},
         },
         seconds=time.perf_counter() - started,
-        diverged=dict.fromkeys(everyone, 0),
+        diverged=dict.fromkeys(candidates, 0),
         measure=SECONDS,
         further={BYTES: needed},
     )

@@ -18,7 +18,7 @@ from metarl.optimizers.parameters import describe
 from metarl.optimizers.protocol import UpdateContext
 from metarl.problems.optimizer.baselines import BASELINES, baseline
 from metarl.problems.optimizer.names import by_name
-from metarl.problems.optimizer.trial import OptimizerContender
+from metarl.problems.optimizer.trial import OptimizerCandidate
 
 _NUM_STEPS = 1000
 _FLOAT = 4
@@ -65,7 +65,7 @@ class Work(NamedTuple):
     scale: float = 1.0
 
 
-Entrant: TypeAlias = Callable[[Networks], Work]
+BenchmarkTarget: TypeAlias = Callable[[Networks], Work]
 """What stands for a name: the work that it has with networks."""
 
 
@@ -83,7 +83,7 @@ class Timed(NamedTuple):
     bytes: int
 
 
-def entrant(name: str) -> Entrant:
+def benchmark_target(name: str) -> BenchmarkTarget:
     """Finds what is to be timed.
 
     Args:
@@ -135,11 +135,11 @@ def together(function: Callable[..., Any], copies: int) -> Callable[..., Any]:
     return jax.vmap(function) if copies > 1 else function
 
 
-def _contender(name: str) -> OptimizerContender:
+def _contender(name: str) -> OptimizerCandidate:
     if name not in BASELINES:
         return by_name(name, untrained=True)
     optimizer = baseline(name)
-    return OptimizerContender(optimizer, optimizer.init(jax.random.key(0)))
+    return OptimizerCandidate(optimizer, optimizer.init(jax.random.key(0)))
 
 
 def _amount(name: str, text: str) -> float:
@@ -156,14 +156,14 @@ def _amount(name: str, text: str) -> float:
 
 
 def _updated(
-    name: str, contender: OptimizerContender, implementation: str | None, networks: Networks
+    name: str, candidate: OptimizerCandidate, implementation: str | None, networks: Networks
 ) -> Work:
     """One update of all copies.
 
     Raises:
       ConfigError: when it is traced, if an implementation was asked for and none is met.
     """
-    optimizer, theta = contender
+    optimizer, theta = candidate
     told = UpdateContext(
         progress=jnp.float32(0.5),
         epoch_progress=jnp.float32(0.0),

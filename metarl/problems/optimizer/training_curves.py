@@ -17,7 +17,7 @@ from metarl.tasks.family import TaskFamily
 from metarl.tasks.lifetimes import TimedTask
 
 LOOK_BATCHES = 4
-"""Batches over which a training loss is averaged, the same at every look and for everyone."""
+"""Batches over which a training loss is averaged, the same at every evaluation."""
 
 
 class TrainingCurves(NamedTuple):

@@ -39,7 +39,7 @@ class TrialConfig:
       steps: updates of each training.
       tasks: N, tasks of the family; a score is of one task.
       seeds: networks on each task; a score is their mean.
-      baselines: hand-made optimizers beside the others, each with the best of `rates`.
+      baselines: handcrafted optimizers beside the others, each with the best of `rates`.
       rates: learning rates that are tried.
       reach: the baselines train this many times as long, so that a speed-up up to it can be seen.
       points: of the curves, beside the start.
@@ -69,7 +69,7 @@ class TrialConfig:
             check_positive(**{f"rates[{i}]": rate})
 
 
-class OptimizerContender(NamedTuple):
+class OptimizerCandidate(NamedTuple):
     """An optimizer with its meta-parameters; those that share the first share one program."""
 
     optimizer: InnerOptimizer
@@ -126,21 +126,21 @@ def run_grid(family: TaskFamily, config: TrialConfig, key: Key, layout: Layout) 
 
 def compare_optimizers(
     family: TaskFamily,
-    contenders: Mapping[str, OptimizerContender],
+    candidates: Mapping[str, OptimizerCandidate],
     config: TrialConfig,
     key: Key,
     held_out: bool = False,
     layout: Layout | None = None,
     envelopes: Sequence[Envelope] | None = None,
 ) -> EnvironmentResult:
-    """Trains networks on tasks of a family with every contender and every baseline.
+    """Trains networks on tasks of a family with every candidate and every baseline.
 
     Args:
       family: where tasks come from.
-      contenders: name -> optimizer.
+      candidates: name -> optimizer.
       config: how long, how many, and against what.
       key: randomness of everything; other tasks with another key.
-      held_out: whether the learned contenders have never seen this family.
+      held_out: whether the learned candidates have never seen this family.
       layout: how networks are laid over devices; default: every device of this machine.
       envelopes: for speed-ups, one a task; default: of the baselines that are trained here.
 
@@ -150,18 +150,18 @@ def compare_optimizers(
       normalises them; speed-ups are of raw training losses.
 
     Raises:
-      ConfigError: no contender, a contender called like a baseline, or envelopes for other tasks.
+      ConfigError: no candidate, a candidate called like a baseline, or envelopes for other tasks.
     """
-    if not contenders and not config.baselines:
+    if not candidates and not config.baselines:
         raise ConfigError("Nothing to compare: no optimizer was given.")
-    if twice := [name for name in config.baselines if name in contenders]:
-        raise ConfigError(f"{twice[0]!r} is a baseline and a contender at once.")
+    if twice := [name for name in config.baselines if name in candidates]:
+        raise ConfigError(f"{twice[0]!r} is a baseline and a candidate at once.")
     started = time.monotonic()
     layout = layout or Layout(min(len(jax.devices()), config.tasks * config.seeds))
     looks = looks_at(config.steps, config.points)
     grid = run_grid(family, config, key, layout)
     curves: dict[str, TrainingCurves] = {}
-    for group in _groups(contenders):
+    for group in _groups(candidates):
         thetas = jax.tree.map(lambda *x: jnp.stack(x), *(c.theta for c in group.values()))
         optimizer = next(iter(group.values())).optimizer
         program = training_program(
@@ -169,7 +169,7 @@ def compare_optimizers(
         )
         made = program(key, thetas)
         curves |= {name: _member(made, i, looks.size) for i, name in enumerate(group)}
-    curves = {name: curves[name] for name in contenders}
+    curves = {name: curves[name] for name in candidates}
     best = {name: grid.best(name, looks.size) for name in grid.curves}
     curves |= {name: _member(grid.curves[name], i, looks.size) for name, i in best.items()}
     if envelopes is None and any(name in CONSTANT for name in config.baselines):
@@ -229,10 +229,10 @@ def _member(curves: TrainingCurves, number: int, looks: int) -> TrainingCurves:
 
 
 def _groups(
-    contenders: Mapping[str, OptimizerContender],
-) -> list[dict[str, OptimizerContender]]:
-    """Splits contenders into those that share an optimizer, the same object."""
-    found: dict[int, dict[str, OptimizerContender]] = {}
-    for name, contender in contenders.items():
-        found.setdefault(id(contender.optimizer), {})[name] = contender
+    candidates: Mapping[str, OptimizerCandidate],
+) -> list[dict[str, OptimizerCandidate]]:
+    """Splits candidates into those that share an optimizer, the same object."""
+    found: dict[int, dict[str, OptimizerCandidate]] = {}
+    for name, candidate in candidates.items():
+        found.setdefault(id(candidate.optimizer), {})[name] = candidate
     return list(found.values())

@@ -9,7 +9,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.types import Theta
 from metarl.envs.protocol import Environment
 from metarl.envs.spaces import Discrete
-from metarl.evaluation.contenders import Contender, rule_contender
+from metarl.evaluation.candidates import Candidate, rule_candidate
 from metarl.networks.action_model import ActionModelConfig, AgentNetwork
 from metarl.networks.heads import Shapes
 from metarl.problems.algorithms import AgentNames, Algorithm, Settings
@@ -25,21 +25,21 @@ class RuleAlgorithm(Algorithm):
     rule: UpdateRule
     theta: Theta
 
-    def agent(self, env: Environment, settings: Settings) -> Contender:
+    def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment."""
-        return rule_contender(env, self.rule, self.theta, settings.agent, settings.longest_steps)
+        return rule_candidate(env, self.rule, self.theta, settings.agent, settings.longest_steps)
 
 
 @dataclass(frozen=True)
 class BaselineAlgorithm(Algorithm):
-    """An agent with a hand-made update rule, which has settings of its own."""
+    """An agent with a handcrafted update rule, which has settings of its own."""
 
     rule: UpdateRule
 
-    def agent(self, env: Environment, settings: Settings) -> Contender:
+    def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment."""
         theta = self.rule.init(jax.random.key(0))
-        return rule_contender(env, self.rule, theta, settings.baseline, settings.longest_steps)
+        return rule_candidate(env, self.rule, theta, settings.baseline, settings.longest_steps)
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class DiscoAlgorithm(Algorithm):
     rule: UpdateRule
     theta: Theta
 
-    def agent(self, env: Environment, settings: Settings) -> Contender:
+    def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment; takes its lifetime and batch from the settings."""
         if isinstance(env.observation_space, Discrete):
             raise ConfigError(f"disco needs observations that are arrays; {env.name} has numbers.")
         rank = len(env.observation_space.shape)
-        return rule_contender(
+        return rule_candidate(
             env,
             self.rule,
             self.theta,

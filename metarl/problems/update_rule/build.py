@@ -17,7 +17,7 @@ from metarl.core.types import Array, PyTree, Theta
 from metarl.envs.protocol import Environment, EnvParams
 from metarl.estimators.truncated_backprop import TruncatedBackprop
 from metarl.estimators.truncated_unrolls import TruncatedUnrollState
-from metarl.evaluation.contenders import Contender, rule_contender
+from metarl.evaluation.candidates import Candidate, rule_candidate
 from metarl.evaluation.report import Picture
 from metarl.inner.level_scoring import (
     TRAJECTORY_SCORES,
@@ -35,7 +35,7 @@ from metarl.outer.protocol import MetaOptimizer
 from metarl.problems.agent_settings import agent_settings_for, baseline_settings_for, settings_for
 from metarl.problems.agents import by_name, make_agents
 from metarl.problems.algorithms import Algorithm, Settings
-from metarl.problems.outer import evolution_of, gradient_rule
+from metarl.problems.outer import es_meta_optimizer, gradient_rule
 from metarl.problems.protocol import LEARNED, START, AgentComparison, Problem, horizon_name
 from metarl.problems.update_rule.config import SCORES, TrainUpdateRuleConfig
 from metarl.problems.update_rule.level_reports import curriculum_picture, level_pictures, observe
@@ -67,7 +67,7 @@ def update_rule_problem(config: TrainUpdateRuleConfig, layout: Layout) -> Proble
     if config.method == "es":
         length = config.levels.lifetime[1]
         unroll = Unroll(tasks, agent, length, MeanReturnLoss(config.levels.window))
-        meta = evolution_of(config.es, config.outer, (unroll,), layout)
+        meta = es_meta_optimizer(config.es, config.outer, (unroll,), layout)
     else:
         meta = _meta_gradient(config, agent, curriculum, layout)
     return Problem(
@@ -171,14 +171,14 @@ def _comparisons(
         if name != seen.name:
             env = envs.make(name)
             entries.append((name, env, _held_out_settings(config, env), True))
-    hand_made = {name: by_name(name) for name in config.evaluation.rules}
+    baselines = {name: by_name(name) for name in config.evaluation.rules}
     longest = max(entry[2].updates * entry[2].batch_size for entry in entries if entry[1] is seen)
     return tuple(
         AgentComparison(
             name,
             env,
             held_out,
-            _contenders(env, settings, longest if env is seen else 0, rule, hand_made),
+            _candidates(env, settings, longest if env is seen else 0, rule, baselines),
             config.evaluation.seeds,
         )
         for name, env, settings, held_out in entries
@@ -193,15 +193,15 @@ def _held_out_settings(config: TrainUpdateRuleConfig, env: Environment) -> RuleA
     return replace(settings, updates=max(1, config.evaluation.steps // settings.batch_size))
 
 
-def _contenders(
+def _candidates(
     env: Environment,
     settings: RuleAgentConfig,
     longest_steps: int,
     rule: UpdateRule,
-    hand_made: dict[str, Algorithm],
-) -> Callable[[Theta, Theta], dict[str, Contender]]:
+    baselines: dict[str, Algorithm],
+) -> Callable[[Theta, Theta], dict[str, Candidate]]:
     """Refuses agents that do not fit the environment now, and not after training."""
-    learned = rule_contender(env, rule, (), settings, longest_steps)
+    learned = rule_candidate(env, rule, (), settings, longest_steps)
     learner = settings_for(env.name)
     steps = max(learner.batch_size, settings.updates * settings.batch_size)
     tuned = Settings(
@@ -210,9 +210,9 @@ def _contenders(
         baseline_settings_for(env, settings),
         longest_steps,
     )
-    others = make_agents(env, hand_made, dict.fromkeys(hand_made, tuned))
+    others = make_agents(env, baselines, dict.fromkeys(baselines, tuned))
 
-    def beside(theta: Theta, start: Theta) -> dict[str, Contender]:
+    def beside(theta: Theta, start: Theta) -> dict[str, Candidate]:
         both = {LEARNED: replace(learned, theta=theta), START: replace(learned, theta=start)}
         return both | others
 

@@ -35,7 +35,7 @@ class LevelsConfig:
     Attributes:
       env: an environment that is a distribution over levels.
       lifetime: shortest and longest life, in updates; log-uniform between them.
-      window: with evolution, fitness is the mean return over this last fraction of a life.
+      window: with training, fitness is the mean return over this last fraction of a life.
     """
 
     env: str = "grid/small"

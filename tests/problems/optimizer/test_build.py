@@ -33,7 +33,7 @@ from metarl.problems.optimizer.config import (
 )
 from metarl.run import cli, experiments
 from tests.problems.optimizer.tiny import FAMILY, GENERATIONS, TINY
-from tests.run.tiny import artifact_bytes, build_once, check_same_evolution, evolve_in
+from tests.run.tiny import artifact_bytes, build_once, check_same_meta_training, meta_train_in
 
 
 def words(config):
@@ -64,11 +64,11 @@ def test_the_kernels_of_a_run_are_known(kind, kernels):
 
 def test_theta_moves(finished):
     """Or no test here could tell one run from another."""
-    evolution = build_once(TINY)
+    training = build_once(TINY)
     run = RunDirectory.open(finished)
-    template = jax.eval_shape(evolution.init, evolution.key)
+    template = jax.eval_shape(training.init, training.key)
     last = run.checkpoints().latest(template).state.theta
-    for x, y in zip(*map(jax.tree.leaves, (evolution.theta_start(), last)), strict=True):
+    for x, y in zip(*map(jax.tree.leaves, (training.theta_start(), last)), strict=True):
         assert np.all(np.isfinite(y))
         assert np.any(x != y)
 
@@ -117,9 +117,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(finished, tmp_path, hal
         run.checkpoints(GENERATIONS).delete_after(half)
     else:
         shutil.rmtree(run.checkpoints().folder)
-    _, shown = evolve_in(run, TINY)
+    _, shown = meta_train_in(run, TINY)
     assert ("resuming after generation 2" in shown) is (half == 2)
-    check_same_evolution(run.path, finished, TINY)
+    check_same_meta_training(run.path, finished, TINY)
     assert observed(run.path) == observed(finished)
     if half:
         shutil.rmtree(run.path / "artifacts")
@@ -201,9 +201,9 @@ def test_it_learns(method, reduce, data):
         outer=OuterConfig(generations=60, learning_rate=0.1),
         loop=LoopConfig(look_every=60, checkpoint_every=60),
     )
-    evolution = build_once(config)
-    state = evolution.init(evolution.key)
-    _, logs = evolution.advance(evolution.key, state, np.arange(60))
+    training = build_once(config)
+    state = training.init(training.key)
+    _, logs = training.advance(training.key, state, np.arange(60))
     losses = np.asarray(logs.summary["loss"]).reshape(60, -1).mean(axis=1)
     assert losses[-10:].mean() < 0.5 * losses[:10].mean()
 

@@ -9,7 +9,7 @@ from metarl.core.errors import ConfigError
 from metarl.evaluation.metric import measure_metric
 from metarl.evaluation.results import load_results
 from metarl.problems.optimizer.names import by_name
-from metarl.problems.optimizer.speed_targets import Networks, Work, compiled, entrant
+from metarl.problems.optimizer.speed_targets import Networks, Work, benchmark_target, compiled
 from metarl.run import cli
 
 FAMILY = "quadratic?dimension=2"
@@ -64,7 +64,7 @@ def test_names_of_every_kind_in_place(tmp_path, capsys):
 @pytest.mark.parametrize("copies", [1, 3])
 def test_an_update_is_the_optimizers(in_place, copies):
     given = networks((2,), copies, in_place)
-    work = entrant("adam")(given)
+    work = benchmark_target("adam")(given)
     params, _ = jax.jit(work.step)(work.moving, work.given)
     # Adam's first step is the learning rate times g / (|g| + 1e-8): 1e-6 of it is the epsilon
     step = np.float32(1.0) - params["w"]
@@ -75,14 +75,14 @@ def test_an_update_is_the_optimizers(in_place, copies):
 @pytest.mark.parametrize("in_place", [False, True])
 def test_the_implementation_after_the_name_is_the_one_timed(ending, made, in_place):
     given = networks((3, 2), in_place=in_place)
-    text = str(program(entrant(f"adafac_mlp_lopt?hidden=5{ending}")(given)))
+    text = str(program(benchmark_target(f"adafac_mlp_lopt?hidden=5{ending}")(given)))
     assert ("f32[3,2,28]" in text) == made  # all channels of all elements
     assert "f32[28,5]" in text  # the option
 
 
 @pytest.mark.parametrize(("name", "size", "floats"), [("bytes:72", 4, 36), ("bytes:10", 3, 4)])
 def test_the_floor_of_memory_moves_as_much_as_it_says(name, size, floats):
-    work = entrant(name)(networks((size,)))
+    work = benchmark_target(name)(networks((size,)))
     assert work.moving.shape == (floats,)
     read_and_written = 2 * work.moving.nbytes
     assert work.scale * read_and_written == pytest.approx(float(name[6:]) * size)
@@ -92,7 +92,7 @@ def test_the_floor_of_memory_moves_as_much_as_it_says(name, size, floats):
 @pytest.mark.parametrize(("size", "products"), [(2, 1), (210_000, 3)])
 def test_the_floor_of_products_makes_as_many_operations_as_it_says(size, products):
     given = Networks({"w": jax.ShapeDtypeStruct((size,), jnp.float32)}, {})
-    work = entrant("flops:3200")(given)
+    work = benchmark_target("flops:3200")(given)
     (loop,) = program(work).jaxpr.eqns
     assert loop.params["length"] == products
     assert str(loop.params["jaxpr"]).count("dot_general") == 1

@@ -1,4 +1,4 @@
-"""Optimizers against tuned baselines, on tasks where everyone's losses are known."""
+"""Optimizers against tuned baselines, on tasks whose losses are known."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from metarl.core.errors import ConfigError
 from metarl.core.mesh import Layout
 from metarl.problems.optimizer.baselines import BASELINES, MOMENTUM, baseline
 from metarl.problems.optimizer.trial import (
-    OptimizerContender,
+    OptimizerCandidate,
     TrialConfig,
     compare_optimizers,
     run_grid,
@@ -29,11 +29,11 @@ def grid():
 
 @pytest.fixture(scope="module")
 def result():
-    contenders = {
-        "learned": OptimizerContender(DESCENT, jnp.float32(0.2)),
-        "start": OptimizerContender(DESCENT, jnp.float32(1e4)),
+    candidates = {
+        "learned": OptimizerCandidate(DESCENT, jnp.float32(0.2)),
+        "start": OptimizerCandidate(DESCENT, jnp.float32(1e4)),
     }
-    return compare_optimizers(TOY, contenders, TRIAL, KEY, held_out=True)
+    return compare_optimizers(TOY, candidates, TRIAL, KEY, held_out=True)
 
 
 def _heavy_ball(c, start, rate, steps):
@@ -161,5 +161,5 @@ def test_bad_settings_are_refused(changes, message):
 def test_nothing_to_compare_and_names_twice():
     with pytest.raises(ConfigError, match="no optimizer was given"):
         compare_optimizers(TOY, {}, TrialConfig(baselines=()), KEY)
-    with pytest.raises(ConfigError, match="'adam' is a baseline and a contender"):
-        compare_optimizers(TOY, {"adam": OptimizerContender(DESCENT)}, TrialConfig(), KEY)
+    with pytest.raises(ConfigError, match="'adam' is a baseline and a candidate"):
+        compare_optimizers(TOY, {"adam": OptimizerCandidate(DESCENT)}, TrialConfig(), KEY)

@@ -20,9 +20,9 @@ from tests.run.tiny import (
     CATCH,
     artifact_bytes,
     build_once,
-    check_same_evolution,
-    evolve_in,
+    check_same_meta_training,
     last_state,
+    meta_train_in,
     results,
     rows,
     with_loop,
@@ -62,18 +62,18 @@ def copy(finished, tmp_path):
 
 def restored(path, config, step=None):
     """The state of a checkpoint, the newest unless a generation is named."""
-    evolution = build_once(config)
+    training = build_once(config)
     checkpoints = RunDirectory.open(path).checkpoints(GENERATIONS)
     if step is not None:
         checkpoints.delete_after(step)
-    return checkpoints.latest(jax.eval_shape(evolution.init, evolution.key)).state
+    return checkpoints.latest(jax.eval_shape(training.init, training.key)).state
 
 
 def test_theta_moves_and_levels_are_scored(finished):
     """Or no test here could tell one run from another."""
-    evolution = build_once(REPLAY)
+    training = build_once(REPLAY)
     last = restored(finished, REPLAY)
-    for x, y in zip(*map(jax.tree.leaves, (evolution.theta_start(), last.theta)), strict=True):
+    for x, y in zip(*map(jax.tree.leaves, (training.theta_start(), last.theta)), strict=True):
         assert np.all(np.isfinite(y))
         assert np.any(x != y)
     assert len(set(rows(finished))) == GENERATIONS
@@ -112,15 +112,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(copy, finished, half):
         copy.checkpoints(GENERATIONS).delete_after(half)
     else:
         shutil.rmtree(copy.checkpoints().folder)
-    _, shown = evolve_in(copy, REPLAY)
+    _, shown = meta_train_in(copy, REPLAY)
     assert ("resuming after generation 2" in shown) is (half == 2)
-    check_same_evolution(copy.path, finished, REPLAY)
+    check_same_meta_training(copy.path, finished, REPLAY)
     assert observed(copy.path) == before == observed(finished)
 
 
 def test_the_buffer_is_part_of_what_comes_back(copy, finished):
     """What was in it at the checkpoint is carried to the end; another one would be too."""
-    evolution = build_once(REPLAY)
+    training = build_once(REPLAY)
     state = restored(copy.path, REPLAY, step=2)
     estimator_state = state.estimator_state
     curriculum = estimator_state.curriculum
@@ -129,10 +129,10 @@ def test_the_buffer_is_part_of_what_comes_back(copy, finished):
 
     def end(curriculum):
         start = state._replace(estimator_state=estimator_state._replace(curriculum=curriculum))
-        start = evolution.place(start)
+        start = training.place(start)
         for generation in range(2, GENERATIONS):
             numbers = jnp.arange(generation, generation + 1)
-            start, _ = evolution.advance(evolution.key, start, numbers)
+            start, _ = training.advance(training.key, start, numbers)
         return [np.asarray(x).tobytes() for x in jax.tree.leaves(jax.device_get(start))]
 
     expected = last_state(finished, REPLAY)[1]
@@ -148,7 +148,7 @@ def test_the_command_goes_on_and_ends_alike(copy, finished, capsys):
     shown = capsys.readouterr().out
     assert "resuming after generation 2" in shown
     assert "2 lifetimes of 3 updates a generation, 2 cpu device(s)" in shown
-    check_same_evolution(copy.path, finished, REPLAY)
+    check_same_meta_training(copy.path, finished, REPLAY)
     assert artifact_bytes(copy.path) == artifact_bytes(finished)
     assert results(copy.path) == results(finished)
 
@@ -205,8 +205,8 @@ def first():
 
 
 def _first(config):
-    evolution = build_once(config)
-    state, logs = evolution.advance(evolution.key, evolution.init(evolution.key), jnp.arange(1))
+    training = build_once(config)
+    state, logs = training.advance(training.key, training.init(training.key), jnp.arange(1))
     return jax.device_get((state, logs))
 
 
@@ -214,8 +214,8 @@ def _first(config):
 def test_another_layout_gives_the_same_lives(first):
     """One step, to rounding; the same levels and the same actions."""
     state, logs = first
-    evolution = build_once(with_loop(UNIFORM, devices=1, chunk=1))
-    assert (evolution.layout.devices, build_once(UNIFORM).layout.devices) == (1, 2)
+    training = build_once(with_loop(UNIFORM, devices=1, chunk=1))
+    assert (training.layout.devices, build_once(UNIFORM).layout.devices) == (1, 2)
     other, other_logs = _first(with_loop(UNIFORM, devices=1, chunk=1))
     # Rounding, 1e-7, through a few dozen products; another action would show in 1/8 of a mean.
     close = {"rtol": 1e-4, "atol": 1e-5}
@@ -244,7 +244,7 @@ def test_without_a_curriculum_nothing_is_observed(first):
 @pytest.mark.slow
 def test_evolution_over_whole_lives(tmp_path):
     run = new_run(tmp_path / "run", EVOLVED)
-    theta, _ = evolve_in(run, EVOLVED)
+    theta, _ = meta_train_in(run, EVOLVED)
     found = run.metrics.rows()
     # Four members on two levels each, whole lives of at most five updates of eight steps.
     assert [row["env_steps"] for row in found] == [8 * 5 * 8, 2 * 8 * 5 * 8]

@@ -116,11 +116,11 @@ def test_comparisons_are_lived_as_long_by_everyone():
         agent={"num_envs": 32, "rollout_length": 32},
         evaluation={"rules": ("a2c",), "horizons": (0.2, 1.0, 2.0), "envs": (BANDIT, GRID)},
     )
-    evolution = build(config)
-    theta = evolution.theta_start()
+    training = build(config)
+    theta = training.theta_start()
     found = {}
-    for entry in evolution.problem.comparisons:
-        agents = entry.contenders(theta, jax.tree.map(lambda x: x + 1, theta))
+    for entry in training.problem.comparisons:
+        agents = entry.candidates(theta, jax.tree.map(lambda x: x + 1, theta))
         assert list(agents) == ["learned", "start", "a2c"]
         assert agents["learned"].theta is theta
         assert agents["learned"].learner is agents["start"].learner

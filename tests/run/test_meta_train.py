@@ -21,9 +21,9 @@ from .tiny import (
     TINY,
     arguments,
     build_once,
-    check_same_evolution,
-    evolve_in,
+    check_same_meta_training,
     last_state,
+    meta_train_in,
     new_run,
     rows,
     with_loop,
@@ -61,8 +61,8 @@ def _cut_manifest(run, step):
 
 def test_theta_moves(finished):
     """Or no test here could tell one run from another."""
-    evolution = build_once(TINY)
-    start = jax.tree.leaves(jax.device_get(evolution.init(evolution.key)))
+    training = build_once(TINY)
+    start = jax.tree.leaves(jax.device_get(training.init(training.key)))
     _, last = last_state(finished)
     assert all(np.asarray(x).tobytes() != y for x, y in zip(start, last, strict=True))
     assert len(set(rows(finished))) == TINY.outer.generations
@@ -71,12 +71,12 @@ def test_theta_moves(finished):
 @pytest.mark.parametrize("damage", [_truncate, _alter, _cut_manifest])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished, damage):
     damage(copy, 6)
-    _, shown = evolve_in(copy)
+    _, shown = meta_train_in(copy)
     assert "skipped: checkpoint 6 is truncated or altered" in shown
     assert "resuming after generation 5" in shown
     assert "generation 6/6" in shown
     assert "generation 5/6" not in shown
-    check_same_evolution(copy.path, finished)
+    check_same_meta_training(copy.path, finished)
 
 
 def test_the_command_says_so_and_ends_alike(copy, finished, capsys):
@@ -84,7 +84,7 @@ def test_the_command_says_so_and_ends_alike(copy, finished, capsys):
     assert cli.main(["resume", str(copy.path)]) == 0
     shown = capsys.readouterr().out
     assert "skipped: checkpoint 6 is truncated or altered" in shown
-    check_same_evolution(copy.path, finished)
+    check_same_meta_training(copy.path, finished)
 
 
 def test_when_every_checkpoint_is_damaged_all_are_named(copy, capsys):
@@ -92,7 +92,7 @@ def test_when_every_checkpoint_is_damaged_all_are_named(copy, capsys):
     _truncate(copy, 5)
     _alter(copy, 6)
     with pytest.raises(CheckpointError, match=r"No checkpoint in .*checkpoint 6 .*checkpoint 5 "):
-        evolve_in(copy)
+        meta_train_in(copy)
     assert cli.main(["resume", str(copy.path)]) == 1
     shown = capsys.readouterr().err
     assert f"metarl: No checkpoint in {copy.checkpoints().folder} can be used" in shown
@@ -103,14 +103,14 @@ def test_when_every_checkpoint_is_damaged_all_are_named(copy, capsys):
 
 def test_without_checkpoints_a_run_starts_again(copy, finished):
     shutil.rmtree(copy.checkpoints().folder)
-    evolve_in(copy)
-    check_same_evolution(copy.path, finished)
+    meta_train_in(copy)
+    check_same_meta_training(copy.path, finished)
 
 
 def test_seconds_count_on_over_a_resume(copy):
     before = [row["seconds"] for row in copy.metrics.rows()]
     copy.checkpoints().delete_after(5)
-    evolve_in(copy)
+    meta_train_in(copy)
     after = [row["seconds"] for row in copy.metrics.rows()]
     assert after[:5] == before[:5]
     assert after[5] > after[4]
@@ -121,7 +121,7 @@ def test_two_generations_a_look_agree_with_one(finished, tmp_path):
     """To rounding: another program may order its sums otherwise; five steps amplify that little."""
     config = with_loop(look_every=2, checkpoint_every=2)
     run = new_run(tmp_path / "run", config)
-    _, shown = evolve_in(run, config)
+    _, shown = meta_train_in(run, config)
     assert [line.split()[1] for line in shown.splitlines() if line.startswith("generation")] == [
         f"{n}/6" for n in range(1, 7)
     ]
@@ -170,9 +170,9 @@ def test_a_full_disk_is_told_and_nothing_is_lost(finished, tmp_path, capsys, fil
     assert f"at {run.path}" in shown or f"in {run.path}" in shown
     assert "No space left on device (ENOSPC)" in shown
     assert "Traceback" not in shown
-    _, shown = evolve_in(run)
+    _, shown = meta_train_in(run)
     assert "resuming after generation 2" in shown
-    check_same_evolution(run.path, finished)
+    check_same_meta_training(run.path, finished)
 
 
 def test_a_folder_that_is_closed_to_us(tmp_path, monkeypatch, capsys):
@@ -220,7 +220,7 @@ def test_members_that_diverge_are_counted_and_the_run_goes_on(toys, tmp_path):
     """A lifetime of 96 one-step episodes is free of NaN with probability 0.98^96 = 0.14."""
     config = replace(TINY, task=replace(TINY.task, envs=("toy/some",)))
     run = new_run(tmp_path / "run", config)
-    theta, shown = evolve_in(run, config)
+    theta, shown = meta_train_in(run, config)
     found = run.metrics.rows()
     assert len(found) == TINY.outer.generations
     counts = [row["diverged"] for row in found]
@@ -259,6 +259,6 @@ def test_one_process_writes_a_run(tmp_path, capsys):
     run = new_run(tmp_path / "run")
     with run.lock():
         with pytest.raises(RunError, match="is locked by this process"):
-            evolve_in(run)
+            meta_train_in(run)
         assert cli.main(["resume", str(run.path)]) == 1
     assert "go on with" not in capsys.readouterr().err

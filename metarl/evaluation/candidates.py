@@ -21,10 +21,10 @@ from metarl.rules.update_rule import UpdateRule
 
 
 @dataclass(frozen=True, eq=False)
-class Contender:
+class Candidate:
     """An agent and the number of updates that it trains for.
 
-    Contenders with equal learners share one compiled program, those of other lifetimes included.
+    Candidates with equal learners share one compiled program, those of other lifetimes included.
 
     Attributes:
       learner: how it trains, on a `TimedTask`; its logs are `metarl.inner.scores.EpisodeLog`s.
@@ -52,12 +52,12 @@ class DriftEntry:
     theta: Theta = ()
 
 
-def drift_contenders(
+def drift_candidates(
     env: Environment,
     drifts: Mapping[str, DriftEntry],
     config: PPOConfig,
     longest_steps: int = 0,
-) -> dict[str, Contender]:
+) -> dict[str, Candidate]:
     """Actor-critics with equal settings, each with its drift, in one compiled program.
 
     Args:
@@ -71,7 +71,7 @@ def drift_contenders(
     learner = PPO(env, shared, switch(tuple(entry.rule for entry in drifts.values())))
     thetas = tuple(entry.theta for entry in drifts.values())
     return {
-        name: Contender(
+        name: Candidate(
             learner,
             config.updates,
             config.batch_size,
@@ -83,14 +83,14 @@ def drift_contenders(
     }
 
 
-def rule_contender(
+def rule_candidate(
     env: Environment,
     rule: UpdateRule,
     theta: Theta,
     config: RuleAgentConfig,
     longest_steps: int = 0,
     **parts: Any,
-) -> Contender:
+) -> Candidate:
     """An agent that learns by an update rule.
 
     Args:
@@ -98,22 +98,22 @@ def rule_contender(
       rule: the update rule.
       theta: its meta-parameters.
       config: settings of the agent; `updates` is its lifetime.
-      longest_steps: see `drift_contenders`.
+      longest_steps: see `drift_candidates`.
       **parts: further fields of `RuleAgent`.
     """
     longest = max(config.updates, longest_steps // config.batch_size)
     agent = RuleAgent(env, replace(config, updates=longest), rule, **parts)
-    return Contender(agent, config.updates, config.batch_size, theta, asdict(config), longest)
+    return Candidate(agent, config.updates, config.batch_size, theta, asdict(config), longest)
 
 
-def optimizer_contender(
+def optimizer_candidate(
     env: Environment,
     rule: Drift,
     optimizer: InnerOptimizer,
     theta: Theta,
     config: PPOConfig,
     longest_steps: int = 0,
-) -> Contender:
+) -> Candidate:
     """An actor-critic whose gradients go through an optimizer of its own.
 
     Args:
@@ -122,12 +122,12 @@ def optimizer_contender(
       optimizer: the optimizer.
       theta: its meta-parameters.
       config: settings; those of Adam have no meaning here.
-      longest_steps: see `drift_contenders`.
+      longest_steps: see `drift_candidates`.
     """
     both = PPOTheta(rule.init(jax.random.key(0)), theta)
     shared, longest = _longest(config, longest_steps)
     learner = PPO(env, shared, rule, optimizer)
-    return Contender(learner, config.updates, config.batch_size, both, asdict(config), longest)
+    return Candidate(learner, config.updates, config.batch_size, both, asdict(config), longest)
 
 
 def _longest(config: PPOConfig, steps: int) -> tuple[PPOConfig, int]:
@@ -136,14 +136,14 @@ def _longest(config: PPOConfig, steps: int) -> tuple[PPOConfig, int]:
     return replace(config, total_steps=longest * config.batch_size), longest
 
 
-def groups(contenders: Mapping[str, Contender]) -> list[dict[str, Contender]]:
-    """Splits contenders into those that share a learner, in the order of their first members."""
-    found: dict[Learner, dict[str, Contender]] = {}
-    for name, contender in contenders.items():
-        found.setdefault(contender.learner, {})[name] = contender
+def groups(candidates: Mapping[str, Candidate]) -> list[dict[str, Candidate]]:
+    """Splits candidates into those that share a learner, in the order of their first members."""
+    found: dict[Learner, dict[str, Candidate]] = {}
+    for name, candidate in candidates.items():
+        found.setdefault(candidate.learner, {})[name] = candidate
     return list(found.values())
 
 
-def stacked_thetas(group: Mapping[str, Contender]) -> Theta:
-    """Meta-parameters of a group, leaves `[contenders, ...]`."""
+def stacked_thetas(group: Mapping[str, Candidate]) -> Theta:
+    """Meta-parameters of a group, leaves `[candidates, ...]`."""
     return jax.tree.map(lambda *x: jnp.stack(x), *(entry.theta for entry in group.values()))
