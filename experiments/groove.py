@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from metarl.experiments import lpg
+
 from metarl.problems.update_rule.config import CurriculumConfig
 from metarl.tasks.curricula.level_replay import LevelReplayConfig
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from metarl.estimators.full_es import FullESConfig
 from metarl.experiments import lpg
+
+from metarl.estimators.full_es import FullESConfig
 from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
 from metarl.problems.update_rule.config import LevelsConfig
 from metarl.rules.lpg_network import LPGConfig

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from metarl.experiments import lpo
+
 from metarl.problems.config import EvaluationConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
 

@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gpu_timing import KERNELS, NETWORKS, copy_rate, draw, rates, rows
-
 from metarl.kernels.lopt_update import arg_specs, init_moments, lopt_apply, lopt_update
 
 BOUNDS = {

@@ -50,7 +50,6 @@ from gpu_timing import (  # noqa: E402
     learned,
 )
 from jax.experimental import topologies  # noqa: E402
-
 from metarl.kernels.lopt_update.config import KernelConfig, Size  # noqa: E402
 from metarl.kernels.lopt_update.matrices import matrices  # noqa: E402
 

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-
 from metarl.kernels.lopt_update import (
     Call,
     FeatureSet,
@@ -24,6 +23,7 @@ from metarl.kernels.lopt_update import (
     lopt_apply_many,
     lopt_update_many,
 )
+
 from metarl.optimizers.celo.celo2 import FEATURES as CELO2
 from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES as ADAFAC
 from metarl.optimizers.velo.velo_network import VELO_FEATURES as VELO

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-
 from metarl.kernels.lopt_update import cpu_blocks, reference, unfolded
 from metarl.kernels.lopt_update.config import KernelConfig, Precision
 from metarl.kernels.lopt_update.features import FeatureSet

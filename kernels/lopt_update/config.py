@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import jax
-
 from metarl.kernels.lopt_update.matrices import Matrices
 
 Size: TypeAlias = tuple[int, int]

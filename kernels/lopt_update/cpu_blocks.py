@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update import cpu_loops, reference
 from metarl.kernels.lopt_update.features import FeatureSet, feature_inputs
 from metarl.kernels.lopt_update.moments import Moments, Rates, move_factored

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.block_specs import BlockSpecs, block_specs
 from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet, bounded
 from metarl.kernels.lopt_update.moments import (

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.moments import Factors, Moments, factors, finite, init_moments
 
 Array = jax.Array

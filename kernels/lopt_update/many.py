@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.api import check_layers, choose, lopt_apply, lopt_update
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.moments import Moments, Rates

@@ -6,7 +6,6 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.moments import factored_axes
 
 Array = jax.Array

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet
 from metarl.kernels.lopt_update.tiles import over_tiles, sequential_vmap
 

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-
 from metarl.kernels.lopt_update.config import KernelConfig, Size
 from metarl.kernels.lopt_update.features import FeatureSet
 from metarl.kernels.lopt_update.matrices import Matrices

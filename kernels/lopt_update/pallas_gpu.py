@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-
 from metarl.kernels.lopt_update import pallas_update
 from metarl.kernels.lopt_update.config import KernelConfig, Size, Strips
 from metarl.kernels.lopt_update.matrices import Matrices

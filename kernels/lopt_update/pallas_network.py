@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.config import LEAST_COLUMNS, Precision, power_of_two
 from metarl.kernels.lopt_update.network import Layer
 from metarl.kernels.lopt_update.pallas_tile import Held, Tile

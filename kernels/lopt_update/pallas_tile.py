@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-
 from metarl.kernels.lopt_update.config import Size
 from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet, bounded
 from metarl.kernels.lopt_update.matrices import Matrices

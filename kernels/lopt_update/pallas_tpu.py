@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 from jax.experimental.pallas import tpu
-
 from metarl.kernels.lopt_update import pallas_update
 from metarl.kernels.lopt_update.config import KernelConfig, Tiles
 from metarl.kernels.lopt_update.moments import Moments

@@ -15,7 +15,6 @@ from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update import reference
 from metarl.kernels.lopt_update.config import KernelConfig
 from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet, bounded, feature_inputs

@@ -7,7 +7,6 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from metarl.kernels.lopt_update.config import power_of_two
 
 Array = jax.Array

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
 from metarl.kernels.lopt_update.features import FeatureInputs, FeatureSet, bounded, feature_inputs
 from metarl.kernels.lopt_update.moments import Moments, Rates, update_moments
 from metarl.kernels.lopt_update.network import Design, Layer, Weights, steps

@@ -2,13 +2,13 @@
 
 import jax
 import pytest
-
 from metarl.kernels.lopt_update import (
     arg_specs,
     implementations,
     override_implementation,
     record_implementations,
 )
+
 from tests.kernels.test_lopt_update import draw, one_step, start
 
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from metarl.kernels.lopt_update import arg_specs, cpu_blocks, cpu_loops, lopt_apply, lopt_update
 from metarl.kernels.lopt_update.block_specs import block_specs
+
 from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
 from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import (

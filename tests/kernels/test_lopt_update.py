@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from metarl.kernels.lopt_update import (
     Rates,
     arg_specs,
@@ -18,6 +17,7 @@ from metarl.kernels.lopt_update import (
     lopt_update,
     tiles,
 )
+
 from metarl.optimizers.lopt.adafac_mlp_lopt import FEATURES
 from metarl.optimizers.velo.velo_network import VELO_FEATURES
 from tests.optimizers import numpy_lopt

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from metarl.kernels.lopt_update import (
     ONE_BY_ONE,
     Call,
@@ -15,6 +14,7 @@ from metarl.kernels.lopt_update import (
 )
 from metarl.kernels.lopt_update.arg_specs import ArgSpec
 from metarl.kernels.lopt_update.rows import Rows
+
 from tests.kernels.programs import equations
 from tests.kernels.rounding import assert_rounded_once
 from tests.kernels.test_lopt_update import CASES, RATES, draw, expected

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import pallas as pl
-
 from metarl.kernels.lopt_update import (
     Call,
     arg_specs,
@@ -25,6 +24,7 @@ from metarl.kernels.lopt_update.arg_specs import ArgSpec
 from metarl.kernels.lopt_update.config import KernelConfig, Strips, Tiles
 from metarl.kernels.lopt_update.matrices import Matrices, matrices
 from metarl.kernels.lopt_update.network import Layer
+
 from tests.kernels.cross_lowering import lowered_for_gpu
 from tests.kernels.programs import equations
 from tests.kernels.rounding import assert_rounded_once

@@ -6,12 +6,12 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import pytest
-
 from metarl.kernels.lopt_update import arg_specs, implementations, pallas_tpu
 from metarl.kernels.lopt_update.api import choose
 from metarl.kernels.lopt_update.arg_specs import ArgSpec
 from metarl.kernels.lopt_update.config import KernelConfig, Tiles
 from metarl.kernels.lopt_update.matrices import Matrices
+
 from tests.kernels.cross_lowering import lowered_for_tpu
 from tests.kernels.test_lopt_update import CASES, compare, start
 from tests.kernels.test_pallas_gpu import one_step

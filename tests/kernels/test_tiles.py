@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from metarl.kernels.lopt_update import arg_specs, tiles
 
 pytestmark = pytest.mark.kernel
