@@ -21,7 +21,7 @@ from metarl.networks.actor_critic import NetworkConfig
 from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
 from metarl.problems.drift.config import EvolveRuleConfig, TaskConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
-from metarl.run import experiments
+from metarl.run import experiments, meta_train
 from metarl.run.build import build
 from metarl.run.progress import Display
 
