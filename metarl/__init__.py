@@ -4,13 +4,18 @@ Importing the package is cheap and touches neither a device nor the network; the
 (`metarl.rules`, `metarl.envs`, `metarl.inner`, ...) are imported when they are named.
 """
 
+import importlib
 from typing import Any
+
+__all__ = ["meta_train"]
 
 
 def __getattr__(name: str) -> Any:
-    """`__version__` is that of the installed package, read only when it is asked for."""
-    if name != "__version__":
-        raise AttributeError(f"module 'metarl' has no attribute {name!r}")
-    from importlib.metadata import version
+    """Imports `meta_train`, and reads `__version__` of the installed package, on first use."""
+    if name == "meta_train":
+        return importlib.import_module("metarl.run.api").meta_train
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return version("metarl")
+        return version("metarl")
+    raise AttributeError(f"module 'metarl' has no attribute {name!r}")
