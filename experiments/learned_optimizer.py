@@ -79,7 +79,7 @@ SCHEDULE = replace(
     loop=LoopConfig(log_every=10, checkpoint_every=100),
 )
 
-# The same, which believes that all are of the typical length.
+# The same, conditioned on the typical length whatever the true one is.
 SCHEDULE_UNTOLD = replace(SCHEDULE, optimizer=replace(SCHEDULE.optimizer, assumed_steps=100))
 
 # Four data sets of 8x8 images, in units that the optimizer has to find out: a few hours of a GPU.

@@ -40,7 +40,7 @@ QUICK = TrainUpdateRuleConfig(
     loop=LoopConfig(log_every=10, checkpoint_every=50),
 )
 
-# What the shipped rule was trained with: about a quarter of an hour on two cores.
+# The config of the pretrained rule: about a quarter of an hour on two cores.
 SMALL = replace(
     QUICK,
     levels=LevelsConfig(env="grid/small?observation=index", lifetime=(100, 100)),

@@ -40,7 +40,7 @@ _CARTPOLE_LEARNER = PPOConfig(
     schedule="constant",
 )
 
-# Two shipped drifts: corrections of PPO's clip, evolved with more lifetimes a member.
+# Two pretrained drifts: corrections of PPO's clip, evolved with more lifetimes a member.
 CARTPOLE = EvolveRuleConfig(
     task=TaskConfig(envs=("gymnax/CartPole-v1",)),
     learner=_CARTPOLE_LEARNER,

@@ -17,7 +17,7 @@ QUICK = replace(
     evaluation=EvaluationConfig(envs=(), learner="same", horizons=HORIZONS),
 )
 
-# Corrections of PPO's clip, as the shipped drifts without a clock.
+# Corrections of PPO's clip, as the pretrained drifts that are not temporal.
 CARTPOLE = replace(QUICK, rule=LearnedDriftConfig(temporal=True, ppo_init=True), es=lpo.CARTPOLE.es)
 
 MINATAR = replace(

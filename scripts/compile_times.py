@@ -4,7 +4,7 @@
 
 Processor seconds to trace, to lower and to compile, with no cache, on as many devices as a run
 would take; nothing is executed but what makes theta. Comparisons of one environment with one
-length of life are one row. The default is every preset of every experiment, which takes long:
+lifetime are one row. The default is every preset of every experiment, which takes long:
 name some.
 """
 

@@ -1,4 +1,4 @@
-"""Meta-train a learned optimizer on small networks by PES, and use it as an optax transformation."""
+"""Meta-train a learned optimizer on small networks by PES; use it as an optax transformation."""
 
 import jax
 import optax

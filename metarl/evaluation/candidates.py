@@ -28,9 +28,9 @@ class Candidate:
 
     Attributes:
       learner: how it trains, on a `TimedTask`; its logs are `metarl.inner.scores.EpisodeLog`s.
-      updates: K, inner steps of its life.
+      updates: K, inner steps of its lifetime.
       batch_size: environment steps of each.
-      theta: its meta-parameters; `()` for one that is written down.
+      theta: its meta-parameters; `()` for a handcrafted one.
       settings: of the learner, for people to see.
       longest: inner steps of the longest of the lifetimes that one compiled program runs; None =
         `updates`.
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class DriftEntry:
-    """A drift with its meta-parameters; `()` for one that is written down."""
+    """A drift with its meta-parameters; `()` for a handcrafted one."""
 
     rule: Drift
     theta: Theta = ()

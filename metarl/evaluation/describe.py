@@ -30,8 +30,8 @@ def describe_result(result: EnvironmentResult) -> str:
 
 def _further(result: EnvironmentResult, name: str) -> str:
     means = interquartile_means(result.of(name)).items()
-    told = ", ".join(f"{rule} {'none' if x is None else format(x, '.3g')}" for rule, x in means)
-    return f"{MEASURES[name].label.lower()}: {told}"
+    values = ", ".join(f"{rule} {'none' if x is None else format(x, '.3g')}" for rule, x in means)
+    return f"{MEASURES[name].label.lower()}: {values}"
 
 
 def interquartile_means(result: EnvironmentResult) -> dict[str, float | None]:

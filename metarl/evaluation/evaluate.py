@@ -61,8 +61,8 @@ def evaluate(
       layout: how seeds are laid over devices; default: every device of this machine.
 
     Returns:
-      Learning curves, as far as the shortest life goes, with the points of the candidate that takes
-      most steps between updates; and the final scores, each of its own life.
+      Learning curves up to the shortest lifetime, at the points of the candidate that takes most
+      steps between updates; and the final scores, each at the end of its own lifetime.
 
     Raises:
       ConfigError: no candidate, or no seed.
@@ -100,7 +100,7 @@ def evaluate(
 def _train(
     env: Environment, group: Mapping[str, Candidate], keys: Key, layout: Layout
 ) -> dict[str, _Record]:
-    """Lives `keys [S]` lives of every candidate of a group that shares its learner."""
+    """Trains an agent per key `[S]` of every candidate of a group that shares its learner."""
     first = next(iter(group.values()))
     program = training_program(
         env, first.learner, first.longest or first.updates, len(group), layout

@@ -91,7 +91,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             "the bytes of a device that one outer step needs beside its state",
             lower_is_better=True,
             paired=True,
-            steps="updates of the longest life",
+            steps="updates of the longest lifetime",
             counter="inner_updates",
             place="experiment",
             places="experiments",

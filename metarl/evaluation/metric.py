@@ -17,7 +17,7 @@ normalised difference from the baseline lies above zero, or does not lie below i
 
 The normalised ones and the counts take an optional `"reference"` (default `ppo`). E may be a family
 of tasks, whose scores are losses: a difference is then how much lower, and steps are those to a
-loss of x or less. Any of them takes `"of"`, a further measure of the same lives:
+loss of x or less. Any of them takes `"of"`, a further measure of the same training runs:
 
     {"kind": "iqm", "rule": R, "env": E, "of": "speedup"}
 """

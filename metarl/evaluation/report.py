@@ -219,7 +219,7 @@ def _comparison(inputs: ReportInputs, pictures: Mapping[str, str]) -> list[str]:
 
 
 def _further(results: Sequence[EnvironmentResult]) -> list[str]:
-    """A table of every further measure of the same lives, one column each."""
+    """A table of every further measure of the same training runs, one column each."""
     names = list(dict.fromkeys(name for result in results for name in result.further))
     if not names:
         return []

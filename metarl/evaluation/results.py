@@ -37,7 +37,7 @@ class EnvironmentResult:
       seconds: wall time of the whole evaluation on this environment.
       diverged: rule name -> number of seeds that diverged.
       measure: what curves and scores are, a name of `MEASURES`.
-      further: other measures of the same lives, name -> rule name -> `[S, K]`; see `of`.
+      further: other measures of the same training runs, name -> rule name -> `[S, K]`; see `of`.
 
     Raises:
       ConfigError: shapes that do not fit together, curves and scores of different rules, or an
@@ -96,7 +96,7 @@ class EnvironmentResult:
         return MEASURES[self.measure]
 
     def of(self, measure: str | None) -> "EnvironmentResult":
-        """The same lives by another measure; None = by the main one.
+        """The same training runs by another measure; None = by the main one.
 
         Scores are the last points of the curves.
 

@@ -51,8 +51,8 @@ RC: dict[Any, Any] = {
 START = "start"
 """Name in results of theta before meta-training."""
 
-# Okabe and Ito's palette (2008), told apart under every common colour blindness; the dashes and
-# markers tell the rules apart in black and white.
+# Okabe and Ito's palette (2008), distinct under every common color blindness; the dashes and
+# markers distinguish the rules in black and white.
 _BASELINES: tuple[tuple[str, Any, str], ...] = (
     ("#0072B2", "-", "o"),
     ("#E69F00", (0, (5, 1.5)), "s"),

@@ -1,4 +1,4 @@
-"""Files that the command line is told to write."""
+"""Files that the command line names as outputs."""
 
 from pathlib import Path
 

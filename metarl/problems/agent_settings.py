@@ -104,7 +104,7 @@ NETWORK_AGENT = RuleAgentConfig(
 
 
 def agent_settings_for(env: Environment) -> RuleAgentConfig:
-    """Returns the settings of an agent that lives with an update rule.
+    """Returns the settings of an agent with an update rule.
 
     A table where observations are numbers, with the step sizes of GROOVE's public code (Jackson et
     al. 2023, arXiv:2310.02782); a small network elsewhere.

@@ -28,7 +28,7 @@ class Cost:
 
     Attributes:
       theta: numbers that are meta-learned.
-      state_bytes: what lives on between outer steps, and what a checkpoint holds.
+      state_bytes: size of the state between outer steps, as in a checkpoint.
       temporary_bytes: of a device beside it, while a step runs.
       compile_seconds: to trace and compile it, nothing cached.
     """

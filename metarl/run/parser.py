@@ -148,7 +148,7 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
         usage="metarl eval RULE [RULE ...] --env ENV [--env ENV ...] [--seeds N] [--steps N] "
         "[--horizons X ...] "
         "[--tune RATE ...] [--json FILE] [--learner.field value ...] [--agent.field value ...]",
-        epilog="RULE is ppo, dpo, mdpo, none, a2c, the name of a shipped rule or optimizer, a "
+        epilog="RULE is ppo, dpo, mdpo, none, a2c, the name of a pretrained rule or optimizer, a "
         ".safetensors file, or weights that others released, such as open:PATH or disco:PATH. "
         "An optimizer moves the networks of PPO.",
         allow_abbrev=False,

@@ -13,7 +13,7 @@ from metarl.core.errors import check_range
 from metarl.envs.gridworld.dynamics import GridState
 from metarl.envs.gridworld.level import Level, shape_of
 
-# Okabe and Ito's blue and vermilion, told apart under every common color blindness.
+# Okabe and Ito's blue and vermilion, distinct under every common color blindness.
 GOOD, BAD = np.array([0, 114, 178]), np.array([213, 94, 0])
 FLOOR, LINE, WALL = np.array([250, 250, 248]), np.array([226, 228, 230]), np.array([84, 90, 97])
 OUTSIDE, AGENT, RIM = np.array([255, 255, 255]), np.array([24, 26, 29]), np.array([255, 255, 255])

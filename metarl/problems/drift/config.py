@@ -40,7 +40,7 @@ class EvolveRuleConfig:
 
     Attributes:
       seed: of everything.
-      task: what lifetimes are lived on.
+      task: environments of meta-training.
       learner: the actor-critic of one lifetime.
       rule: the drift network.
       es: the population and its lifetimes.
@@ -78,7 +78,7 @@ class EvolveRuleConfig:
 
     @property
     def lifetimes(self) -> int:
-        """Lifetimes lived in one generation."""
+        """Lifetimes in one generation."""
         return self.es.population * self.es.tasks * self.es.seeds * len(self.task.envs)
 
     @property

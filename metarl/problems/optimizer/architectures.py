@@ -41,8 +41,8 @@ class ArchitectureConfig:
       kind: which of the architectures below; the settings of the others have no meaning.
       mup: whether updates are multiplied as maximal-update parametrisation asks, by what families
         such as `mu_mlp/digits` say of each tensor.
-      assumed_steps: how long it believes every training to be; None = as long as it is. To measure
-        what an optimizer gains by knowing.
+      assumed_steps: fixed number of updates that it is conditioned on, as an ablation; None = the true
+        number.
       learnable_sgd, learnable_momentum, learnable_adam: hyper-parameters.
       mlp_lopt: a network for every parameter.
       adafac_mlp_lopt: one that sees factored moments too.

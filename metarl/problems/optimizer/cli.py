@@ -17,7 +17,7 @@ def _add_score(verbs: argparse._SubParsersAction) -> None:
         usage="metarl score OPTIMIZER [OPTIMIZER ...] --family FAMILY [--family FAMILY ...] "
         "[--steps N] [--tasks N] [--horizons X ...] [--envelope NAME] [--json FILE]",
         epilog="OPTIMIZER is adam, adamw, adamw-cosine or sgd (SGD with momentum), tuned over "
-        "--rates; the name of a shipped learned optimizer; a .safetensors file; or NAME:PATH, the "
+        "--rates; the name of a pretrained optimizer; a .safetensors file; or NAME:PATH, the "
         "weights that others released. Adam, AdamW and SGD are trained in any case, unless an "
         "--envelope of theirs is given. FAMILY is such as mlp/digits?width=8-64.",
         allow_abbrev=False,
@@ -29,7 +29,9 @@ def _add_score(verbs: argparse._SubParsersAction) -> None:
         "--horizons", type=float, nargs="+", default=[1.0], help="multiples of these updates (1)"
     )
     score.add_argument("--reach", type=int, default=4, help="largest speed-up to be seen (4)")
-    score.add_argument("--envelope", metavar="NAME", help="a shipped envelope, or a .json file")
+    score.add_argument(
+        "--envelope", metavar="NAME", help="an envelope of the library, or a .json file"
+    )
     score.add_argument("--json", metavar="FILE", help="write the results there")
     _add_grid(score, tasks=16, seeds=1)
     score.set_defaults(

@@ -55,7 +55,7 @@ class MetaLossConfig:
     """What makes a training good.
 
     Attributes:
-      truncation: K, updates between two exams; not for `es`, which looks at whole trainings.
+      truncation: K, updates of one truncation window; not for `es`, which unrolls whole trainings.
       reduce: of the losses after each update, the `mean` (the area under the curve), the `last` or
         the `least` of a part; or the `final` one of the whole training, and nothing before it.
       data: what losses are measured on: the `batch` of the update, before it and for nothing;
@@ -139,7 +139,7 @@ class TrainOptimizerConfig:
             )
         if self.method == "es" and low != high:
             raise ConfigError(
-                f"tasks.lifetime={low} {high}: method='es' lives whole trainings, side by side, "
+                f"tasks.lifetime={low} {high}: method='es' unrolls whole trainings, batched, "
                 "which must be of one length."
             )
         if self.method != "es" and self.meta_loss.truncation > high:

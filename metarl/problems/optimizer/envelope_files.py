@@ -1,4 +1,4 @@
-"""Envelopes on disk: shipped, made by `metarl envelope`, or published by Google."""
+"""Envelopes on disk: of the library, made by `metarl envelope`, or published by Google."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ def save_envelopes(path: str | Path, stored: StoredEnvelopes) -> None:
     atomic_write_text(Path(path), strict_json.canonical(content) + "\n")
 
 
-def shipped() -> list[str]:
+def names() -> list[str]:
     """Names of the envelopes that come with the library."""
     return sorted(path.stem for path in _FOLDER.glob("*.json"))
 
@@ -77,7 +77,7 @@ def load_envelopes(name: str | Path) -> StoredEnvelopes:
     """Reads envelopes.
 
     Args:
-      name: of shipped ones, or the path of a `.json` file.
+      name: one of `names`, or the path of a `.json` file.
 
     Raises:
       ConfigError: nothing is called so.
@@ -85,7 +85,7 @@ def load_envelopes(name: str | Path) -> StoredEnvelopes:
     """
     path = Path(name)
     if path.suffix != ".json":
-        path = _FOLDER / f"{check_choice('envelope', str(name), shipped())}.json"
+        path = _FOLDER / f"{check_choice('envelope', str(name), names())}.json"
     content = _read(path)
     try:
         if content["format"] != FORMAT:

@@ -25,8 +25,8 @@ def by_name(name: str, untrained: bool = False) -> OptimizerCandidate:
     """Finds a learned optimizer.
 
     Args:
-      name: of a shipped one; the path of a `.safetensors` file of ours; or `celo:PATH` and such,
-        weights that others released.
+      name: name of a pretrained one; path of a `.safetensors` file of this library; or `celo:PATH`
+        and such, weights that others released.
       untrained: whether it may be of an architecture too, such as `adafac_mlp_lopt?hidden=32`,
         which then has random weights: for what does not depend on them, such as time.
 

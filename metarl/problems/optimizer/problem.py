@@ -17,7 +17,7 @@ def _listing() -> dict[str, list[str]]:
             f"tuned baselines: {', '.join(BASELINES)}",
             f"learned, pretrained: {', '.join(optimizers.names()) or 'none'}",
             f"released by others: {', '.join(f'{name}:PATH' for name in EXTERNAL_NAMES)}",
-            f"envelopes (--envelope): {', '.join(envelope_files.shipped()) or 'none'}",
+            f"envelopes (--envelope): {', '.join(envelope_files.names()) or 'none'}",
         ],
         "families of tasks": families.names(),
     }

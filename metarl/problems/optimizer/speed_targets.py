@@ -164,7 +164,7 @@ def _updated(
       ConfigError: when it is traced, if an implementation was asked for and none is met.
     """
     optimizer, theta = candidate
-    told = UpdateContext(
+    context = UpdateContext(
         progress=jnp.float32(0.5),
         epoch_progress=jnp.float32(0.0),
         key=jax.random.key(0),
@@ -178,8 +178,8 @@ def _updated(
         params, state = moving
         tx = optimizer.transformation(theta, describe(params), _NUM_STEPS)
         if networks.in_place:
-            return in_place(tx)(params, grads, state, **told)
-        updates, state = tx.update(grads, state, params, **told)
+            return in_place(tx)(params, grads, state, **context)
+        updates, state = tx.update(grads, state, params, **context)
         return optax.apply_updates(params, updates), state
 
     def step(moving: tuple[PyTree, PyTree], grads: PyTree) -> Any:

@@ -67,7 +67,7 @@ def training_program(
 ) -> Callable[[Key, Theta], TrainingCurves]:
     """Makes `(key, thetas) -> curves`, which trains `members x tasks x seeds` networks.
 
-    Everyone with the same key gets the same tasks, initial networks and batches. It is compiled in
+    Candidates with the same key get the same tasks, initial networks and batches. It is compiled in
     its first call.
 
     Args:

@@ -34,8 +34,8 @@ class LevelsConfig:
 
     Attributes:
       env: an environment that is a distribution over levels.
-      lifetime: shortest and longest life, in updates; log-uniform between them.
-      window: with training, fitness is the mean return over this last fraction of a life.
+      lifetime: shortest and longest lifetime, in updates; log-uniform between them.
+      window: with `es`, fitness is the mean return over this last fraction of a lifetime.
     """
 
     env: str = "grid/small"
@@ -59,7 +59,7 @@ class CurriculumConfig:
     Attributes:
       kind: `uniform`, or `replay` of levels that scored high (with backpropagation only).
       score: what a level is worth to learn on; `regret` is that of the learned agent against an
-        advantage actor-critic which lives as long.
+        advantage actor-critic with the same lifetime.
       score_steps: environment steps, of each environment, that measure it.
       replay: of `replay`.
     """
@@ -106,11 +106,11 @@ class TrainUpdateRuleConfig:
 
     Attributes:
       seed: of everything.
-      levels: what lives are lived on.
+      levels: distribution over levels, and lifetimes.
       curriculum: which levels come when.
-      agent: the agent of one life.
+      agent: settings of the agents.
       rule: the rule's network.
-      method: `backprop` through K updates of lives that go on, or `es` over whole lives.
+      method: `backprop` through truncation windows of K updates, or `es` over whole lifetimes.
       backprop: of that method.
       es: of the other.
       outer: how theta moves.
@@ -152,19 +152,19 @@ class TrainUpdateRuleConfig:
 
     @property
     def lifetimes(self) -> int:
-        """Lives under way in one outer step."""
+        """Number of unrolls in one outer step."""
         if self.method == "backprop":
             return self.backprop.unrolls.num_parallel
         return self.es.population * self.es.tasks * self.es.seeds
 
     @property
     def num_parallel(self) -> int:
-        """Lives that are laid out together."""
+        """Number of unrolls that are batched together."""
         return self.lifetimes
 
     @property
     def updates(self) -> int:
-        """Updates of one life in one outer step."""
+        """Updates of one unroll in one outer step, with the rollout of the meta-loss."""
         return (
             self.backprop.truncation + 1 if self.method == "backprop" else self.levels.lifetime[1]
         )
@@ -173,14 +173,14 @@ class TrainUpdateRuleConfig:
     def steps_per_generation(self) -> int:
         """Environment steps of one outer step, on average.
 
-        Those of a regret curriculum's antagonist are among them: it lives every life that ends once
-        more. The short exam of a score (`curriculum.score_steps`) is not.
+        They include the training of the baseline agent of a regret curriculum, once per finished
+        lifetime, and exclude the rollouts that score levels (`curriculum.score_steps`).
         """
         lived_again = self.backprop.truncation if self._trains_antagonists else 0
         return self.lifetimes * (self.updates + lived_again) * self.agent.batch_size
 
     def stretched(self, horizon: float) -> "TrainUpdateRuleConfig":
-        """The run with lifetimes as many times as long; a part that was a whole life stays one."""
+        """The config with lifetimes multiplied; a window of a whole lifetime stays one."""
         low, high = (max(1, round(horizon * updates)) for updates in self.levels.lifetime)
         whole = self.backprop.truncation == self.levels.lifetime[1]
         return replace(

@@ -75,7 +75,7 @@ def level_pictures(
         "episode": Picture(
             episode_figure(agent.env, task.task, policy, key_episode),
             "An episode",
-            "An agent at the end of its life with the learned rule, on a fresh level; a hollow "
+            "An agent that was trained by the learned rule, on a fresh level; a hollow "
             "square was collected.",
         ),
     }

@@ -25,15 +25,15 @@ _AGES = 21
 def schedule_picture(
     agent: RuleAgent, tasks: Lifetimes, key: Key, theta: Theta
 ) -> dict[str, Picture]:
-    """What one update does to the same agents, told other ages, of short lives and long ones."""
+    """The same update at every age, for short and long lifetimes (a learned schedule)."""
     lifetimes = sorted({tasks.low, round(math.sqrt(tasks.low * tasks.high)), tasks.high})
     curves = schedule_curves(agent, tasks, key, theta, lifetimes)
     return {
         "schedule": Picture(
             schedule_figure(curves),
-            "What it does with the time",
-            f"One update of the same {_AGENTS} agents, each halfway through its life, on the same "
-            "experience: only the age that the rule is told differs.",
+            "Schedule over the lifetime",
+            f"One update of the same {_AGENTS} agents, each halfway through its lifetime, on the "
+            "same experience: only the age that the rule is given differs.",
         )
     }
 
@@ -54,11 +54,11 @@ def schedule_curves(
         return task, *agent.collect(key_now, task, state, agent.config.rollout_length)
 
     def change(
-        lived: tuple[TimedTask, RuleAgentState, Trajectory], lifetime: Array, age: Array
+        trained: tuple[TimedTask, RuleAgentState, Trajectory], lifetime: Array, age: Array
     ) -> tuple[Array, Array]:
-        task, state, trajectory = lived
-        told = task._replace(lifetime=lifetime)
-        learnt, _, _ = agent.learn(theta, told, state._replace(update=age), trajectory)
+        task, state, trajectory = trained
+        timed = task._replace(lifetime=lifetime)
+        learnt, _, _ = agent.learn(theta, timed, state._replace(update=age), trajectory)
         before, after = (agent.apply(s.params, trajectory.obs)[LOGITS] for s in (state, learnt))
         entropies = [jnp.mean(Categorical(logits).entropy()) for logits in (before, after)]
         return jnp.mean(categorical_kl_divergence(before, after)), entropies[1] - entropies[0]
@@ -68,7 +68,7 @@ def schedule_curves(
     @jax.jit
     def curve(lifetime: Array, ages: Array) -> tuple[Array, Array]:
         def at(age: Array) -> tuple[Array, Array]:
-            return jax.vmap(lambda lived: change(lived, lifetime, age))(agents)
+            return jax.vmap(lambda trained: change(trained, lifetime, age))(agents)
 
         return jax.tree.map(lambda x: jnp.mean(x, axis=1), jax.lax.map(at, ages))
 

@@ -1,4 +1,4 @@
-"""What a rule that knows the time does with it: the same update at every age of a life."""
+"""Schedule of a temporal update rule: the same update at every age of a lifetime."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,11 +13,11 @@ _COLORS = ("#56B4E9", "#E69F00", "#D55E00", "#CC79A7")
 
 
 class ScheduleCurve(NamedTuple):
-    """One update of the same agents, on the same experience, told another age every time.
+    """One update of the same agents on the same experience, at several ages.
 
     Attributes:
-      lifetime: N, updates of the life that the rule is told of.
-      progress: n/N, share of the life that is over, `[A]`.
+      lifetime: N, updates of the lifetime that the rule is given.
+      progress: n/N, elapsed fraction of the lifetime, `[A]`.
       step: mean KL(policy before the update || policy after it), in nats, `[A]`.
       entropy: mean change of the policy's entropy, in nats, `[A]`.
     """
@@ -30,7 +30,7 @@ class ScheduleCurve(NamedTuple):
 
 @styled
 def schedule_figure(curves: Sequence[ScheduleCurve]) -> Figure:
-    """Draws how far an update moves the policy, and which way its entropy goes, over a life."""
+    """Draws the size of policy updates and the change of entropy over a lifetime."""
     if not curves:
         return message_figure(_TITLE, "No ages were measured.")
     figure = new_figure(9, 3.4, _TITLE)
@@ -44,6 +44,6 @@ def schedule_figure(curves: Sequence[ScheduleCurve]) -> Figure:
     axes[1].axhline(0.0, color=INK, linewidth=0.8)
     axes[1].set(title="What it does to the entropy", ylabel="Change (nats)")
     for axis in axes:
-        axis.set(xlabel="Share of the life that is over (n/N)", xlim=(0.0, 1.0))
-    axes[1].legend(title="Life of")
+        axis.set(xlabel="Elapsed fraction of the lifetime (n/N)", xlim=(0.0, 1.0))
+    axes[1].legend(title="Lifetime")
     return figure

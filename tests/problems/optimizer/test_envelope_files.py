@@ -64,13 +64,13 @@ def test_bad_files_are_named(tmp_path, content, message):
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest(monkeypatch):
-    monkeypatch.setattr(envelope_files, "shipped", lambda: ["mlp-digits"])
+    monkeypatch.setattr(envelope_files, "names", lambda: ["mlp-digits"])
     with pytest.raises(ConfigError, match="Did you mean 'mlp-digits'"):
         load_envelopes("mlp-digit")
 
 
 def test_what_is_shipped_can_be_read():
-    for name in envelope_files.shipped():
+    for name in envelope_files.names():
         assert load_envelopes(name).made["updates"] == load_envelopes(name).envelopes[0].steps[-1]
 
 
