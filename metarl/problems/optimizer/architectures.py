@@ -41,7 +41,7 @@ class ArchitectureConfig:
       kind: which of the architectures below; the settings of the others have no meaning.
       mup: whether updates are multiplied as maximal-update parametrisation asks, by what families
         such as `mu_mlp/digits` say of each tensor.
-      assumed_steps: fixed number of updates that it is conditioned on, as an ablation; None = the true
+      assumed_steps: fixed number of updates it is conditioned on, as an ablation; None = the true
         number.
       learnable_sgd, learnable_momentum, learnable_adam: hyper-parameters.
       mlp_lopt: a network for every parameter.
