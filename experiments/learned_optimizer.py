@@ -24,7 +24,7 @@ QUICK = TrainOptimizerConfig(
     # On batches of training it learned to overfit: as low a training loss, twice Adam's held-out.
     meta_loss=MetaLossConfig(truncation=20, data="held_out"),
     method="pes",
-    pairs=AntitheticTruncatedESConfig(lives=16, pairs=1, sigma=0.01),
+    pairs=AntitheticTruncatedESConfig(num_parallel=16, pairs=1, sigma=0.01),
     outer=OuterConfig(generations=2500, learning_rate=3e-3, cosine_to=0.1, max_grad_norm=1.0),
     evaluation=OptimizerEvaluationConfig(
         families=(
@@ -36,7 +36,7 @@ QUICK = TrainOptimizerConfig(
         trial=TrialConfig(steps=200, tasks=16, reach=3),
         validation=8,
     ),
-    loop=LoopConfig(look_every=20, checkpoint_every=500),
+    loop=LoopConfig(log_every=20, checkpoint_every=500),
 )
 
 TRUNCATED = replace(QUICK, method="truncated_es")
@@ -73,10 +73,10 @@ SCHEDULE = replace(
     optimizer=ArchitectureConfig(kind="celo_adam"),
     meta_loss=MetaLossConfig(truncation=25, reduce="final", data="held_out"),
     method="noise_reuse",
-    pairs=replace(QUICK.pairs, lives=64),
+    pairs=replace(QUICK.pairs, num_parallel=64),
     outer=replace(QUICK.outer, generations=600),
     evaluation=replace(QUICK.evaluation, trial=replace(QUICK.evaluation.trial, steps=100, tasks=8)),
-    loop=LoopConfig(look_every=10, checkpoint_every=100),
+    loop=LoopConfig(log_every=10, checkpoint_every=100),
 )
 
 # The same, which believes that all are of the typical length.
@@ -94,7 +94,7 @@ MLP_8X8 = TrainOptimizerConfig(
     tasks=TrainingTasksConfig(families=FOUR, lifetime=(100, 2000)),
     optimizer=ArchitectureConfig(kind="adafac_mlp_lopt"),
     meta_loss=MetaLossConfig(truncation=50),
-    pairs=AntitheticTruncatedESConfig(lives=64, pairs=1, sigma=0.01),
+    pairs=AntitheticTruncatedESConfig(num_parallel=64, pairs=1, sigma=0.01),
     outer=OuterConfig(
         generations=20_000, learning_rate=3e-4, warm_up=100, cosine_to=0.1, max_grad_norm=1.0
     ),
@@ -109,7 +109,7 @@ MLP_8X8 = TrainOptimizerConfig(
         horizons=(5.0,),
         trial=TrialConfig(steps=2000, tasks=16),
     ),
-    loop=LoopConfig(look_every=50, checkpoint_every=500),
+    loop=LoopConfig(log_every=50, checkpoint_every=500),
 )
 
 # The size of "small_fc_lopt" and of Celo's recipe: 32 hidden units, 100k outer steps.
@@ -117,7 +117,7 @@ PAPER = replace(
     MLP_8X8,
     optimizer=ArchitectureConfig(adafac_mlp_lopt=AdafacMLPLoptConfig(hidden=32)),
     outer=replace(MLP_8X8.outer, generations=100_000, learning_rate=1e-4),
-    loop=LoopConfig(look_every=100, checkpoint_every=2000),
+    loop=LoopConfig(log_every=100, checkpoint_every=2000),
 )
 
 PRESETS = {

@@ -30,23 +30,23 @@ QUICK = TrainUpdateRuleConfig(
     levels=LevelsConfig(env="grid/small?observation=index", lifetime=(60, 60)),
     agent=AGENT,
     rule=LPGConfig(core="gru", width=32),
-    backprop=MetaGradientConfig(lives=TruncatedBackpropConfig(lives=16)),
+    backprop=MetaGradientConfig(unrolls=TruncatedBackpropConfig(num_parallel=16)),
     outer=OuterConfig(generations=300, learning_rate=1e-3, max_grad_norm=1.0),
     evaluation=EvaluationConfig(
         envs=("grid/medium?observation=index", "chain/short", "gymnax/Catch-bsuite"),
         rules=("a2c",),
         steps=40_000,
     ),
-    loop=LoopConfig(look_every=10, checkpoint_every=50),
+    loop=LoopConfig(log_every=10, checkpoint_every=50),
 )
 
 # What the shipped rule was trained with: about a quarter of an hour on two cores.
 SMALL = replace(
     QUICK,
     levels=LevelsConfig(env="grid/small?observation=index", lifetime=(100, 100)),
-    backprop=MetaGradientConfig(lives=TruncatedBackpropConfig(lives=32)),
+    backprop=MetaGradientConfig(unrolls=TruncatedBackpropConfig(num_parallel=32)),
     outer=OuterConfig(generations=2000, learning_rate=5e-4, max_grad_norm=1.0),
-    loop=LoopConfig(look_every=20, checkpoint_every=100),
+    loop=LoopConfig(log_every=20, checkpoint_every=100),
 )
 
 LAPTOP = replace(
@@ -54,7 +54,7 @@ LAPTOP = replace(
     levels=LevelsConfig(env="grid/all?observation=index", lifetime=(250, 250)),
     agent=replace(AGENT, updates=250, num_envs=32),
     rule=LPGConfig(core="gru", width=64),
-    backprop=MetaGradientConfig(lives=TruncatedBackpropConfig(lives=32)),
+    backprop=MetaGradientConfig(unrolls=TruncatedBackpropConfig(num_parallel=32)),
     outer=OuterConfig(generations=3000, learning_rate=3e-4, max_grad_norm=1.0),
 )
 
@@ -64,11 +64,11 @@ PAPER = replace(
     agent=replace(AGENT, updates=1000, num_envs=64),
     rule=LPGConfig(),
     backprop=MetaGradientConfig(
-        lives=TruncatedBackpropConfig(lives=512),
+        unrolls=TruncatedBackpropConfig(num_parallel=512),
         objective=MetaObjectiveConfig(),
     ),
     outer=OuterConfig(generations=30_000, learning_rate=1e-4),
-    loop=LoopConfig(look_every=10, checkpoint_every=100, chunk=32),
+    loop=LoopConfig(log_every=10, checkpoint_every=100, chunk=32),
 )
 
 PRESETS = {"quick": QUICK, "small": SMALL, "laptop": LAPTOP, "paper": PAPER}

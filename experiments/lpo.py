@@ -95,7 +95,7 @@ PAPER = EvolveRuleConfig(
     evaluation=EvaluationConfig(
         envs=("brax/halfcheetah", "brax/hopper", "brax/walker2d", "brax/humanoid"), seeds=10
     ),
-    loop=LoopConfig(checkpoint_every=16, look_every=1, chunk=4),
+    loop=LoopConfig(checkpoint_every=16, log_every=1, chunk=4),
 )
 
 PRESETS = {

@@ -25,7 +25,7 @@ QUICK = replace(
         steps=40_000,
         horizons=(0.25, 0.5, 2.0, 4.0),
     ),
-    loop=LoopConfig(look_every=2, checkpoint_every=10),
+    loop=LoopConfig(log_every=2, checkpoint_every=10),
 )
 
 # The ablations that readers of the paper asked for, each one switch away from QUICK.
@@ -42,7 +42,7 @@ PAPER = replace(
     method="es",
     es=FullESConfig(population=1024, sigma=0.1, shaping="win_loss"),
     outer=OuterConfig(generations=2500, learning_rate=1e-2, decay=0.999),
-    loop=LoopConfig(look_every=1, checkpoint_every=10, chunk=64),
+    loop=LoopConfig(log_every=1, checkpoint_every=10, chunk=64),
 )
 
 PRESETS = {

@@ -106,16 +106,16 @@ def best_rate(size: int = 512, cache: list[float] = []) -> float:  # noqa: B006
     return cache[0]
 
 
-def lpg_config(lives: int, num_envs: int, core: Any) -> TrainUpdateRuleConfig:
+def lpg_config(num_parallel: int, num_envs: int, core: Any) -> TrainUpdateRuleConfig:
     """The published shape of LPG: 20-step rollouts, K = 5, a core of 256, all grid worlds."""
     preset = experiments.load("lpg").presets["paper"]
     assert isinstance(preset, TrainUpdateRuleConfig)
-    lived = replace(preset.backprop.lives, lives=lives)
+    unrolls = replace(preset.backprop.unrolls, num_parallel=num_parallel)
     return replace(
         preset,
         agent=replace(preset.agent, num_envs=num_envs),
         rule=replace(preset.rule, core=core),
-        backprop=replace(preset.backprop, lives=lived),
+        backprop=replace(preset.backprop, unrolls=unrolls),
         loop=replace(preset.loop, chunk=None),
     )
 

@@ -79,7 +79,7 @@ def pes(optimizer: str) -> Case:
     learned = _OPTIMIZERS[optimizer]()
     tasks = Uniform(Lifetimes(family, 1000, 1000))
     parts = training_truncation(Training(family, learned), 50)
-    estimator = PES(AntitheticTruncatedESConfig(lives=8), parts, tasks)
+    estimator = PES(AntitheticTruncatedESConfig(num_parallel=8), parts, tasks)
     key, mesh = jax.random.key(0), make_mesh(1)
     theta = learned.init(key)
     return on_mesh(estimator.estimate, mesh), (

@@ -145,7 +145,7 @@ class AntitheticTruncatedES:
         """
         config = self.config
         key_window, key_reset = split_named(key, "part", "renew")
-        unrolls, pairs = state.lives, config.lives * config.pairs
+        unrolls, pairs = state.unrolls, config.num_parallel * config.pairs
         window = unrolls.age // self.truncation.length
         number = window if self.policy.resample else jnp.zeros_like(window)
         noise, accumulated, states = jax.tree.map(
@@ -154,7 +154,7 @@ class AntitheticTruncatedES:
 
         # The batch axis is over members, not pairs: one vmap compiles faster than nested ones.
         member = jnp.arange(2 * pairs)
-        per_unroll = (jax.random.split(key_window, config.lives), unrolls.task, number)
+        per_unroll = (jax.random.split(key_window, config.num_parallel), unrolls.task, number)
         per_unroll = _rows(per_unroll, member // (2 * config.pairs))
         start = jax.tree.map(
             lambda x: jnp.broadcast_to(x, (pairs, 2, *x.shape[2:])).reshape(-1, *x.shape[2:]),
@@ -170,7 +170,7 @@ class AntitheticTruncatedES:
         )
         total, accumulated = sum_gradients(*per_pair, self._weights(losses.reshape(pairs, 2)))
 
-        shape = (config.lives, config.pairs)
+        shape = (config.num_parallel, config.pairs)
         kept = 1 if self.policy.shared_state else 2
         states = jax.tree.map(lambda x: x.reshape(*shape, 2, *x.shape[1:])[:, :, :kept], states)
         accumulated = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), accumulated)

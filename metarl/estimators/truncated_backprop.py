@@ -72,8 +72,8 @@ class TruncatedBackprop:
         count as diverged.
         """
         key_window, key_reset = split_named(key, "part", "renew")
-        keys = jax.random.split(key_window, self.config.lives)
-        unrolls = state.lives
+        keys = jax.random.split(key_window, self.config.num_parallel)
+        unrolls = state.unrolls
         gradient, losses, (states, log), counted = self.layout.mean_gradient(self._segment)(
             theta, keys, unrolls.task, unrolls.state
         )

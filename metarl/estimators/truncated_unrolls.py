@@ -32,17 +32,17 @@ class UnrollBatchConfig:
     """Settings of a batch of truncated unrolls.
 
     Attributes:
-      lives: N, number of parallel unrolls.
+      num_parallel: N, number of parallel unrolls.
       stagger: whether the first unrolls end early at random ages, so that resets spread over time.
       score_chunk: number of finished unrolls that are scored together for the curriculum.
     """
 
-    lives: int = 32
+    num_parallel: int = 32
     stagger: bool = True
     score_chunk: int = 8
 
     def __post_init__(self) -> None:
-        check_positive(lives=self.lives, score_chunk=self.score_chunk)
+        check_positive(num_parallel=self.num_parallel, score_chunk=self.score_chunk)
 
 
 class TruncatedUnrolls(NamedTuple):
@@ -50,14 +50,14 @@ class TruncatedUnrolls(NamedTuple):
 
     Attributes:
       task: task of each unroll.
-      ticket: slot of the task in the curriculum, see `Curriculum.draw`.
+      slot: slot of the task in the curriculum, see `Curriculum.draw`.
       state: state of the learner, or of several learners that share the unroll's task.
       age: number of inner steps so far.
       end: age from which the unroll is finished.
     """
 
     task: Task
-    ticket: Array
+    slot: Array
     state: Any
     age: Array
     end: Array
@@ -67,11 +67,11 @@ class TruncatedUnrollState(NamedTuple):
     """State of an estimator on truncated unrolls.
 
     Attributes:
-      lives: unrolls in progress.
+      unrolls: unrolls in progress.
       curriculum: state of the curriculum that provides their tasks.
     """
 
-    lives: TruncatedUnrolls
+    unrolls: TruncatedUnrolls
     curriculum: PyTree
 
 
@@ -103,7 +103,7 @@ class UnrollBatch:
         key_curriculum, key_draw, key_unrolls, key_stagger = split_named(
             key, "curriculum", "draw", "lives", "stagger"
         )
-        all_unrolls = jnp.ones((self.config.lives,), bool)
+        all_unrolls = jnp.ones((self.config.num_parallel,), bool)
         curriculum = self.curriculum.init(key_curriculum)
         task, slots, curriculum = self.curriculum.draw(key_draw, curriculum, all_unrolls)
         unrolls = self._new_unrolls(key_unrolls, theta, task, slots)
@@ -140,7 +140,7 @@ class UnrollBatch:
         # The score of an unroll that ended early is not that of a full lifetime.
         full_length = unrolls.age >= self._lifetimes(unrolls.task)
         scores = jnp.where(healthy & full_length, scores, jnp.nan)
-        curriculum = self.curriculum.report(curriculum, unrolls.ticket, scores, finished)
+        curriculum = self.curriculum.report(curriculum, unrolls.slot, scores, finished)
 
         def reset(_: None) -> TruncatedUnrollState:
             task, slots, drawn = self.curriculum.draw(key_draw, curriculum, finished)
@@ -179,14 +179,14 @@ class UnrollBatch:
         return jax.lax.fori_loop(0, num_chunks, score_chunk, scores)
 
     def _new_unrolls(self, key: Key, theta: Theta, task: Task, slots: Array) -> TruncatedUnrolls:
-        keys = jax.random.split(key, self.config.lives)
+        keys = jax.random.split(key, self.config.num_parallel)
         init = self.layout.sharded_vmap(lambda key, task: self.init_state(key, theta, task))
         end = self._lifetimes(task)
         return TruncatedUnrolls(task, slots, init(keys, task), jnp.zeros_like(end), end)
 
     def _lifetimes(self, task: Task) -> Array:
         # A task without any array gives vmap no axis, so the indices provide one.
-        indices = jnp.arange(self.config.lives)
+        indices = jnp.arange(self.config.num_parallel)
         return jax.vmap(lambda task, _: jnp.asarray(self.truncation.lifetime(task)))(task, indices)
 
 

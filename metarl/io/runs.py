@@ -26,7 +26,7 @@ from metarl.io.checkpoints import Checkpoints
 from metarl.io.metrics import MetricsLog
 from metarl.io.versions import collect_versions
 
-_FORMAT = 1
+_FORMAT = 2
 _FOLDERS = ("checkpoints", "artifacts", "figures")
 _FILES = ("config.json", "versions.json", "run.json", "writer.lock", "writer.json")
 

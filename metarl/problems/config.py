@@ -21,7 +21,7 @@ class OuterConfig:
     """How theta moves.
 
     Attributes:
-      strategy: `adam` or `sgd` on the estimated gradient, or the name of an evosax strategy
+      optimizer: `adam` or `sgd` on the estimated gradient, or the name of an evosax strategy
         (`Open_ES`, `SNES`, `CMA_ES`, `PGPE`, ...), which then samples the population itself. What
         such a strategy has no use for is refused unless it has its default value.
       generations: outer steps.
@@ -36,7 +36,7 @@ class OuterConfig:
         result of the run; 0 = the last theta.
     """
 
-    strategy: str = "adam"
+    optimizer: str = "adam"
     generations: int = 20
     learning_rate: float | None = None
     decay: float = 1.0
@@ -92,14 +92,14 @@ class LoopConfig:
     """How the run looks after itself.
 
     Attributes:
-      look_every: generations in one compiled program, between two looks of the host.
-      checkpoint_every: generations between checkpoints; a multiple of `look_every`.
+      log_every: generations in one compiled program, between two looks of the host.
+      checkpoint_every: generations between checkpoints; a multiple of `log_every`.
       keep: checkpoints kept.
       devices: how many to use; None = all.
       chunk: lifetimes that run at once on each device; None = all. Bounds memory.
     """
 
-    look_every: int = 1
+    log_every: int = 1
     checkpoint_every: int = 1
     keep: int = 3
     devices: int | None = None
@@ -107,16 +107,16 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         check_positive(
-            look_every=self.look_every,
+            log_every=self.log_every,
             checkpoint_every=self.checkpoint_every,
             keep=self.keep,
             devices=self.devices,
             chunk=self.chunk,
         )
-        if self.checkpoint_every % self.look_every:
+        if self.checkpoint_every % self.log_every:
             raise ConfigError(
                 f"loop.checkpoint_every={self.checkpoint_every} is not a multiple of "
-                f"loop.look_every={self.look_every}."
+                f"loop.log_every={self.log_every}."
             )
 
 
@@ -151,7 +151,7 @@ class RunConfig(Protocol):
         ...
 
     @property
-    def lives_at_once(self) -> int:
+    def num_parallel(self) -> int:
         """Number of inner training runs that are batched together."""
         ...
 

@@ -39,10 +39,10 @@ def gradient_rule(outer: OuterConfig) -> optax.GradientTransformation:
     """Makes what moves theta along a gradient.
 
     Raises:
-      ConfigError: `outer.strategy` is none of those that do.
+      ConfigError: `outer.optimizer` is none of those that do.
     """
-    check_choice("outer.strategy on a gradient", outer.strategy, _GRADIENT_RULES)
-    descent = _GRADIENT_RULES[outer.strategy](learning_rate(outer))
+    check_choice("outer.optimizer on a gradient", outer.optimizer, _GRADIENT_RULES)
+    descent = _GRADIENT_RULES[outer.optimizer](learning_rate(outer))
     if outer.max_grad_norm is None:
         return descent
     return optax.chain(optax.clip_by_global_norm(outer.max_grad_norm), descent)
@@ -82,14 +82,14 @@ def es_meta_optimizer(
     Raises:
       ConfigError: an unknown strategy, or a setting that it would ignore.
     """
-    if outer.strategy in _GRADIENT_RULES:
+    if outer.optimizer in _GRADIENT_RULES:
         return GradientMetaOptimizer(FullES(es, unrolls, layout), gradient_rule(outer))
-    if outer.strategy not in UNUSABLE:  # which are refused below, with the reason
-        check_choice("outer.strategy", outer.strategy, {*_GRADIENT_RULES, *strategies()})
-    taken = settings_taken(outer.strategy)
+    if outer.optimizer not in UNUSABLE:  # which are refused below, with the reason
+        check_choice("outer.optimizer", outer.optimizer, {*_GRADIENT_RULES, *strategies()})
+    taken = settings_taken(outer.optimizer)
     _refuse_ignored(es, outer, taken, len(unrolls))
     return EvosaxMetaOptimizer(
-        outer.strategy,
+        outer.optimizer,
         es.population,
         partial(_score, es, unrolls, layout),
         std=es.sigma if "std" in taken else None,
@@ -104,7 +104,7 @@ def _refuse_ignored(
     es: FullESConfig, outer: OuterConfig, taken: frozenset[str], unrolls: int
 ) -> None:
     """Refuses what the evosax strategy has no use for, unless it has its default value."""
-    name = outer.strategy
+    name = outer.optimizer
     ignored = {
         "es.sigma": ("std" not in taken, f"{name} has no spread to set"),
         "es.antithetic": (name in ALWAYS_ANTITHETIC, f"{name} always samples in pairs"),
@@ -123,7 +123,7 @@ def _refuse_ignored(
         if is_ignored and value != default:
             raise ConfigError(
                 f"{setting}={value} would be ignored: {reason}. Leave it at {default}, or take "
-                "adam or sgd as outer.strategy."
+                "adam or sgd as outer.optimizer."
             )
 
 

@@ -103,4 +103,4 @@ def _layout(config: RunConfig) -> Layout:
     wanted = config.loop.devices or present
     if wanted > present:
         raise ConfigError(f"loop.devices={wanted}, but this machine shows {present} to jax.")
-    return Layout(min(wanted, config.lives_at_once), config.loop.chunk)
+    return Layout(min(wanted, config.num_parallel), config.loop.chunk)

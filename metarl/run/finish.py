@@ -79,7 +79,7 @@ def save_learned(
         "description": f"{problem.artifact_kind.capitalize()} meta-trained on "
         f"{', '.join(config.trained_on)} by metarl {run.experiment}; {problem.description}.",
         "made_by": f"metarl run {run.experiment}: {config.outer.generations} outer steps of "
-        f"{config.lifetimes} lifetimes, {config.outer.strategy}",
+        f"{config.lifetimes} lifetimes, {config.outer.optimizer}",
         "config": run.config,
         "config_hash": config_hash(run.config),
         "versions": run.versions,
@@ -147,7 +147,7 @@ def _cost(
     rows: list[dict[str, Any]],
     results: list[EnvironmentResult],
 ) -> dict[str, Any]:
-    seconds = phases(rows, training.config.loop.look_every)
+    seconds = phases(rows, training.config.loop.log_every)
     seconds["evaluation"] = sum(result.seconds for result in results)
     path, counter = _machine_path(run), MEASURES[training.problem.measure].counter
     return {
@@ -157,17 +157,17 @@ def _cost(
     }
 
 
-def phases(rows: list[dict[str, Any]], look_every: int) -> dict[str, float]:
+def phases(rows: list[dict[str, Any]], log_every: int) -> dict[str, float]:
     """Splits the seconds of training, over every process of the run, into start and the rest.
 
     Args:
       rows: metrics; `seconds` count on over a resume.
-      look_every: generations between two looks, which share their seconds.
+      log_every: generations between two looks, which share their seconds.
     """
     if not rows:
         return {}
     total = rows[-1]["seconds"]
-    looks = np.array([row["seconds"] for row in rows[look_every - 1 :: look_every]])
+    looks = np.array([row["seconds"] for row in rows[log_every - 1 :: log_every]])
     if looks.size < 2:
         return {"evolution": total}
     # The median, since a resumed run compiles again.

@@ -33,7 +33,7 @@ def meta_train(run: RunDirectory, training: MetaTraining, display: Display) -> T
     seconds = rows[-1]["seconds"] if rows else 0.0
     started = time.monotonic()
     while generation < config.outer.generations:
-        until = min(generation + config.loop.look_every, config.outer.generations)
+        until = min(generation + config.loop.log_every, config.outer.generations)
         numbers = jnp.arange(generation, until)
         state, logs = training.advance(training.key, state, numbers)
         logs = jax.device_get(logs)

@@ -14,6 +14,15 @@ from metarl.core.errors import UsageError, nearest
 
 T = TypeVar("T")
 
+_RENAMED = (
+    ("look-every", "log-every"),
+    ("strategy", "optimizer"),
+    (r"lives\.lives", "unrolls.num-parallel"),
+    ("lives", "num-parallel"),
+    ("lives", "unrolls"),
+)
+"""Former words of settings and what stands in their place."""
+
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -74,7 +83,15 @@ def _about_unknown(unknown: Sequence[str], permitted: Sequence[str]) -> str:
     if name is None:
         return f"Unexpected argument {unknown[0]!r}."
     name = name.partition("=")[0]
+    if renamed := _renamed(name.replace("_", "-"), permitted):
+        return f"The setting {name!r} is called {renamed!r} now."
     return f"Unknown setting {name!r}.{nearest(name.replace('_', '-'), permitted)}"
+
+
+def _renamed(name: str, permitted: Sequence[str]) -> str | None:
+    """The present name of a setting of an earlier version; None = it never had another name."""
+    candidates = (re.sub(rf"\b{old}\b", new, name) for old, new in _RENAMED)
+    return next((new for new in candidates if new != name and new in permitted), None)
 
 
 def _unframed(text: str) -> str:

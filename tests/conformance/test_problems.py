@@ -32,7 +32,7 @@ def test_every_preset_is_the_config_of_a_registered_problem(name, preset):
     assert isinstance(config.outer, OuterConfig)
     assert isinstance(config.loop, LoopConfig)
     assert config.trained_on
-    assert 0 < config.lives_at_once <= config.lifetimes
+    assert 0 < config.num_parallel <= config.lifetimes
     assert config.steps_per_generation >= config.lifetimes * config.updates
     assert config.stretched(2.0).updates >= config.updates
     again = experiments.from_json(experiments.to_json(config), type(config))

@@ -39,7 +39,7 @@ def run_windows(estimator, theta, windows, devices=1):
 
 def noisy(kind, layout=None):
     """Five unrolls of two pairs each that finish after three windows."""
-    return make(kind, Noisy(), 2, 5, layout=layout, lives=5, pairs=2, sigma=0.1)
+    return make(kind, Noisy(), 2, 5, layout=layout, num_parallel=5, pairs=2, sigma=0.1)
 
 
 @jax.jit
@@ -82,9 +82,9 @@ def test_losses_and_summaries_have_an_entry_for_each_member(plain, kind):
 def test_unrolls_finish_at_the_first_window_end_after_their_lifetime(plain, kind):
     _, states = plain[kind]
     # Windows of 2 steps, lifetime 5: finished at age 6, then reset.
-    np.testing.assert_array_equal(states.lives.age, np.array([[2, 4, 0, 2]]).T.repeat(5, axis=1))
-    np.testing.assert_array_equal(states.lives.task[1], [1, 2, 3, 4, 5])
-    np.testing.assert_array_equal(states.lives.task[2], [6, 7, 8, 9, 10])
+    np.testing.assert_array_equal(states.unrolls.age, np.array([[2, 4, 0, 2]]).T.repeat(5, axis=1))
+    np.testing.assert_array_equal(states.unrolls.task[1], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(states.unrolls.task[2], [6, 7, 8, 9, 10])
 
 
 def test_pairs_of_an_unroll_differ_only_in_noise():
@@ -98,20 +98,20 @@ def test_pairs_of_an_unroll_differ_only_in_noise():
             return state, state + jax.random.uniform(key) + task
 
     found, state = jax.tree.map(
-        lambda x: x[0], run_windows(make(PES, Shown(), 2, 5, lives=3, pairs=2), THETA, 1)
+        lambda x: x[0], run_windows(make(PES, Shown(), 2, 5, num_parallel=3, pairs=2), THETA, 1)
     )
     losses = found.losses.reshape(3, 4)
     np.testing.assert_array_equal(losses, losses[:, :1].repeat(4, axis=1))
     assert len(np.unique(losses)) == 3
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(found.gradient))
-    noise = state.lives.state.accumulated["rate"].reshape(6, 2)
+    noise = state.unrolls.state.accumulated["rate"].reshape(6, 2)
     assert len(np.unique(noise)) == 12
 
 
 def test_learners_start_under_the_thetas_of_their_members(key):
-    found = make(PES, Noisy(start=1.0), 2, 5, lives=3, pairs=2, sigma=0.1)
+    found = make(PES, Noisy(start=1.0), 2, 5, num_parallel=3, pairs=2, sigma=0.1)
     state = jax.jit(lambda key: found.init(key, THETA))(key)
-    pairs = state.lives.state
+    pairs = state.unrolls.state
     noise = noise_of(pairs.noise, 0)["bias"]
     # Both draw the same x; rounding of numbers of size one.
     gap = pairs.states["x"][..., 0] - pairs.states["x"][..., 1]
@@ -124,11 +124,11 @@ def test_learners_start_under_the_thetas_of_their_members(key):
 def test_noise_is_recomputed_from_keys_and_accumulated(plain):
     """PES accumulates the noise of all windows so far; the others accumulate none."""
     _, states = plain[PES]
-    keys = states.lives.state.noise[1]  # after two windows
+    keys = states.unrolls.state.noise[1]  # after two windows
     drawn = sum(noise_of(keys, number)["rate"] for number in range(2))
-    np.testing.assert_allclose(states.lives.state.accumulated["rate"][1], drawn, atol=1e-6)
-    np.testing.assert_array_equal(states.lives.state.accumulated["rate"][2], 0)  # new unrolls
-    assert plain[NoiseReuseES][1].lives.state.accumulated == ()
+    np.testing.assert_allclose(states.unrolls.state.accumulated["rate"][1], drawn, atol=1e-6)
+    np.testing.assert_array_equal(states.unrolls.state.accumulated["rate"][2], 0)  # new unrolls
+    assert plain[NoiseReuseES][1].unrolls.state.accumulated == ()
 
 
 class Fragile:
@@ -153,14 +153,14 @@ def test_diverged_pairs_have_zero_gradient_and_differences_are_clipped():
     rate, pairs = THETA["rate"][0], 16
     limits = jnp.full(100, jnp.inf).at[jnp.array([2, 4, 5])].set([-jnp.inf, rate, rate + 0.005])
     scored = {"score": lambda key, theta, task, state: task}
-    found = make(PES, Fragile(limits), 1, 9, lives=5, pairs=pairs, clip=0.02, **scored)
+    found = make(PES, Fragile(limits), 1, 9, num_parallel=5, pairs=pairs, clip=0.02, **scored)
     estimate, state = jax.tree.map(lambda x: x[0], run_windows(found, THETA, 1))
     assert np.isfinite(estimate.losses).all()
-    np.testing.assert_array_equal(state.lives.task, [1, 6, 3, 7, 5])
-    np.testing.assert_array_equal(state.lives.age, [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(state.unrolls.task, [1, 6, 3, 7, 5])
+    np.testing.assert_array_equal(state.unrolls.age, [1, 0, 1, 0, 1])
     np.testing.assert_array_equal(np.isnan(state.curriculum["scores"]).nonzero()[0], [2, 4])
     # Unrolls 1, 3 and 5 remain, the last without the pairs that moved a rate by half a sigma.
-    noise = jax.tree.map(lambda x: np.float64(x[::2]), noise_of(state.lives.state.noise, 0))
+    noise = jax.tree.map(lambda x: np.float64(x[::2]), noise_of(state.unrolls.state.noise, 0))
     first = noise["rate"][..., 0]
     healthy = (np.abs(first) <= 0.5) | (np.arange(3)[:, None] < 2)
     assert 0 < np.sum(~healthy) < pairs
@@ -187,7 +187,7 @@ def test_low_precision_theta_has_a_gradient_in_float32():
 
     estimate, state = jax.eval_shape(window, jax.random.key(0))
     assert estimate.gradient.dtype == jnp.float32
-    assert state.lives.state.accumulated.dtype == jnp.float32
+    assert state.unrolls.state.accumulated.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
@@ -203,9 +203,9 @@ def test_memory_of_the_state(kind):
             return state, jnp.float32(0)
 
     def size(lifetime):
-        found = make(kind, Plain(), 2, lifetime, lives=3, pairs=2)
+        found = make(kind, Plain(), 2, lifetime, num_parallel=3, pairs=2)
         state = jax.eval_shape(lambda key: found.init(key, theta), jax.random.key(0))
-        return sum(x.size for x in jax.tree.leaves(state.lives.state) if x.dtype == jnp.float32)
+        return sum(x.size for x in jax.tree.leaves(state.unrolls.state) if x.dtype == jnp.float32)
 
     expected = {TruncatedES: 6 * 11, PES: 6 * (2 * 11 + 21), NoiseReuseES: 6 * 2 * 11}
     assert size(10) == size(10**6) == expected[kind]
@@ -226,7 +226,7 @@ def test_memory_of_a_window_does_not_grow_with_its_length():
         truncation = Truncation(
             Wide(), length, lambda task: jnp.int32(99), meta_loss_from_logs(last)
         )
-        found = PES(AntitheticTruncatedESConfig(lives=4), truncation, Recorder())
+        found = PES(AntitheticTruncatedESConfig(num_parallel=4), truncation, Recorder())
         theta = jnp.float32(0.9)
         state = jax.eval_shape(lambda key: found.init(key, theta), jax.random.key(0))
         program = jax.jit(lambda key, state: found.estimate(key, theta, state)[0].gradient)
@@ -246,8 +246,8 @@ def test_first_ends_are_spread():
         def sample(self, key):
             return jnp.float32(0)
 
-    found = make(PES, LogRate(), 2, 7, Uniform(Tasks()), lives=200, stagger=True)
-    ends = jax.jit(lambda key: found.init(key, jnp.float32(-1)).lives.end)(jax.random.key(0))
+    found = make(PES, LogRate(), 2, 7, Uniform(Tasks()), num_parallel=200, stagger=True)
+    ends = jax.jit(lambda key: found.init(key, jnp.float32(-1)).unrolls.end)(jax.random.key(0))
     ends = np.asarray(ends)
     assert set(ends) == set(range(1, 8))
     # Uniform: four standard errors of the mean of 200.

@@ -58,7 +58,7 @@ def descents():
     """Estimates `[R, WINDOWS]` of 64 unrolls each, by estimator."""
     return {
         kind: full_unrolls(
-            make(kind, LogRate(), K, K * WINDOWS, lives=64, sigma=SIGMA),
+            make(kind, LogRate(), K, K * WINDOWS, num_parallel=64, sigma=SIGMA),
             jnp.float32(THETA),
             WINDOWS,
             1000,
@@ -99,7 +99,7 @@ def test_variance_on_a_linear_loss(kind):
 
     For a full unroll, see `PES`.
     """
-    found = make(kind, Slope(jnp.float32(SLOPE)), 1, LINEAR_WINDOWS, lives=1, sigma=0.5)
+    found = make(kind, Slope(jnp.float32(SLOPE)), 1, LINEAR_WINDOWS, num_parallel=1, sigma=0.5)
     samples = full_unrolls(found, jnp.zeros(4), LINEAR_WINDOWS, 20_000)
     square, windows = SLOPE @ SLOPE, np.arange(1, LINEAR_WINDOWS + 1)[:, None]
     assert_mean(samples, SLOPE)

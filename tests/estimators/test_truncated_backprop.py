@@ -75,9 +75,9 @@ def test_gradients_losses_and_states_go_on(key, devices, chunk, rematerialise):
         # A dozen rounded operations on numbers up to 40.
         np.testing.assert_allclose(estimate.losses, losses, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(estimate.gradient, np.mean(gradients), rtol=1e-5)
-        np.testing.assert_allclose(state.lives.state, x, rtol=1e-5)
-    np.testing.assert_array_equal(state.lives.age, 2 * K)
-    np.testing.assert_array_equal(state.lives.task, task)
+        np.testing.assert_allclose(state.unrolls.state, x, rtol=1e-5)
+    np.testing.assert_array_equal(state.unrolls.age, 2 * K)
+    np.testing.assert_array_equal(state.unrolls.task, task)
 
 
 def test_finished_unrolls_are_reported_and_reset(key):
@@ -92,9 +92,9 @@ def test_finished_unrolls_are_reported_and_reset(key):
     state = step(state)  # age 9 >= 7
     assert state.curriculum["reports"] == N
     assert state.curriculum["total"] == sum(range(1, N + 1))
-    np.testing.assert_array_equal(state.lives.task, np.arange(N + 1, 2 * N + 1))
-    np.testing.assert_array_equal(state.lives.state, np.ones(N))
-    np.testing.assert_array_equal(state.lives.age, np.zeros(N))
+    np.testing.assert_array_equal(state.unrolls.task, np.arange(N + 1, 2 * N + 1))
+    np.testing.assert_array_equal(state.unrolls.state, np.ones(N))
+    np.testing.assert_array_equal(state.unrolls.age, np.zeros(N))
 
 
 def test_only_finished_unrolls_are_scored(key):
@@ -103,19 +103,19 @@ def test_only_finished_unrolls_are_scored(key):
     found = estimator(score=lambda key, theta, task, state: task, score_chunk=2)
     state = jax.jit(found.init)(key, theta)
     ages = jnp.array([0, 5, 0, 4, 0, 0])
-    state = state._replace(lives=state.lives._replace(age=ages))
+    state = state._replace(unrolls=state.unrolls._replace(age=ages))
     state = jax.jit(lambda state: found.estimate(key, theta, state)[1])(state)
     assert state.curriculum["reports"] == 2
     assert state.curriculum["total"] == 2 + 4
-    np.testing.assert_array_equal(state.lives.task, [1, 7, 3, 8, 5, 6])
+    np.testing.assert_array_equal(state.unrolls.task, [1, 7, 3, 8, 5, 6])
 
 
 def test_a_diverged_unroll_is_reset_and_gives_no_gradient(key):
     found = estimator(Layout(chunk=1))
     theta = jnp.float32(THETA)
     state = jax.jit(found.init)(key, theta)
-    broken = state.lives.state.at[2].set(jnp.nan)
-    state = state._replace(lives=state.lives._replace(state=broken))
+    broken = state.unrolls.state.at[2].set(jnp.nan)
+    state = state._replace(unrolls=state.unrolls._replace(state=broken))
     estimate, state = jax.jit(lambda state: found.estimate(key, theta, state))(state)
     kept = np.delete(np.arange(1.0, N + 1), 2)
     np.testing.assert_allclose(
@@ -123,15 +123,15 @@ def test_a_diverged_unroll_is_reset_and_gives_no_gradient(key):
     )
     assert estimate.diverged == 1
     assert np.isfinite(estimate.losses).all()
-    assert state.lives.age[2] == 0
-    assert state.lives.task[2] == N + 1
+    assert state.unrolls.age[2] == 0
+    assert state.unrolls.task[2] == N + 1
 
 
 def test_memory_does_not_grow_with_the_lifetime():
     """It is that of K steps; the lifetime is a value and not a shape."""
     found = estimator()
     state = jax.eval_shape(lambda key: found.init(key, jnp.float32(THETA)), jax.random.key(0))
-    sizes = {leaf.shape for leaf in jax.tree.leaves(state.lives)}
+    sizes = {leaf.shape for leaf in jax.tree.leaves(state.unrolls)}
     assert sizes == {(N,)}
 
 

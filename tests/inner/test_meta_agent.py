@@ -45,7 +45,9 @@ def part_of(learner, length):
     """`(theta, key, task, state) -> loss` of K updates and their meta-loss, as in meta-training."""
     tasks = Lifetimes(learner.agent.env, 50, 50)
     truncation = Truncation(learner, length, lambda task: task.lifetime, learner.meta_loss)
-    estimator = TruncatedBackprop(TruncatedBackpropConfig(lives=1), truncation, Uniform(tasks))
+    estimator = TruncatedBackprop(
+        TruncatedBackpropConfig(num_parallel=1), truncation, Uniform(tasks)
+    )
     return tasks, estimator._segment
 
 

@@ -245,7 +245,7 @@ def test_a_step_size_is_meta_trained_through_training(quadratic, quadratic_task)
             return quadratic_task
 
     estimator = TruncatedBackprop(
-        TruncatedBackpropConfig(lives=1, stagger=False),
+        TruncatedBackpropConfig(num_parallel=1, stagger=False),
         training_truncation(learner, STEPS, window_meta_loss(last_loss)),
         Uniform(Fixed()),
     )
@@ -253,7 +253,7 @@ def test_a_step_size_is_meta_trained_through_training(quadratic, quadratic_task)
     @jax.jit
     def estimate(key):
         state = estimator.init(key, theta)
-        return state.lives.state.params["x"][0], estimator.estimate(key, theta, state)[0].gradient
+        return state.unrolls.state.params["x"][0], estimator.estimate(key, theta, state)[0].gradient
 
     start, gradient = estimate(jax.random.key(0))
     q, h, s = (np.asarray(x, np.float64) for x in quadratic_task.task[:3])

@@ -136,7 +136,7 @@ def test_an_edited_config_is_refused(run):
 
 def test_a_run_of_another_format_is_refused(run):
     path = run.path / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 9'))
     with pytest.raises(RunError, match="format 9"):
         RunDirectory.open(run.path)
 

@@ -32,7 +32,7 @@ from metarl.tasks.environments import FixedTask
 from metarl.tasks.lifetimes import Lifetimes
 from tests.learning import probes
 
-CONFIG = AntitheticTruncatedESConfig(lives=32, sigma=0.2, stagger=False)
+CONFIG = AntitheticTruncatedESConfig(num_parallel=32, sigma=0.2, stagger=False)
 OUTER = optax.adam(0.1)
 PARTS, LIFE, LIVES_IN_TURN = 4, 8, 3
 
@@ -94,7 +94,7 @@ def test_one_pes_meta_trains_a_drift_and_an_optimizer(problem):
     assert np.all(log.gradient_norm[:PARTS] > 0)
     assert not np.any(log.diverged)
     # Mean loss of every life: of those that lived first, and of those that lived last.
-    losses = log.losses.reshape(LIVES_IN_TURN, PARTS, CONFIG.lives, 2).mean(axis=(1, 3))
+    losses = log.losses.reshape(LIVES_IN_TURN, PARTS, CONFIG.num_parallel, 2).mean(axis=(1, 3))
     first, last = losses[0], losses[-1]
-    error = np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / CONFIG.lives)
+    error = np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / CONFIG.num_parallel)
     assert first.mean() - last.mean() > 4 * error

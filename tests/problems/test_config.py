@@ -34,7 +34,7 @@ from tests.run.tiny import BANDIT, CATCH, TINY
         (lambda: LoopConfig(keep=0), "keep must be positive"),
         (lambda: LoopConfig(chunk=-1), "chunk must be positive"),
         (lambda: LoopConfig(devices=0), "devices must be positive"),
-        (lambda: LoopConfig(look_every=2, checkpoint_every=3), "3 is not a multiple of .*=2"),
+        (lambda: LoopConfig(log_every=2, checkpoint_every=3), "3 is not a multiple of .*=2"),
         (lambda: EvolveRuleConfig(seed=-1), "seed must lie in"),
         # jax makes the same key of 2**32 and of 0.
         (lambda: EvolveRuleConfig(seed=2**32), "seed must lie in"),
@@ -61,7 +61,7 @@ def test_a_regret_curriculum_pays_for_its_antagonists():
     """4 lives x (5 updates and an exam) x 8 steps; regret lives 5 updates of each once more."""
     config = TrainUpdateRuleConfig(
         agent=RuleAgentConfig(num_envs=2, rollout_length=4),
-        backprop=MetaGradientConfig(truncation=5, lives=TruncatedBackpropConfig(lives=4)),
+        backprop=MetaGradientConfig(truncation=5, unrolls=TruncatedBackpropConfig(num_parallel=4)),
     )
     assert config.steps_per_generation == 4 * 6 * 8
     regret = replace(config, curriculum=CurriculumConfig(kind="replay", score="regret"))

@@ -35,7 +35,7 @@ def _meta(es=None, outer=None, envs_count=1, loss=None):
     loss = loss or (lambda logs: jnp.sum(logs["theta"][0] ** 2))
     unroll = Unroll(FixedTask(env.default_params), _Still(), 1, loss)
     es = replace(FullESConfig(population=16), **(es or {}))
-    outer = replace(OuterConfig(strategy="SNES"), **(outer or {}))
+    outer = replace(OuterConfig(optimizer="SNES"), **(outer or {}))
     return es_meta_optimizer(es, outer, (unroll,) * envs_count, Layout())
 
 
@@ -128,7 +128,7 @@ def test_a_gradient_rule_is_no_strategy():
 
 def test_the_learning_rate_rises_and_falls():
     outer = OuterConfig(
-        generations=10, learning_rate=2.0, warm_up=2, cosine_to=0.1, decay=0.9, strategy="sgd"
+        generations=10, learning_rate=2.0, warm_up=2, cosine_to=0.1, decay=0.9, optimizer="sgd"
     )
     rate = learning_rate(outer)
     for n in range(12):

@@ -60,7 +60,7 @@ def test_list_names_everything(capsys):
             1,
             "evaluation.steps=1 does not do for",
         ),
-        (["lpo", "--outer.strategy", "adm"], 1, "Did you mean 'adam'?"),
+        (["lpo", "--outer.optimizer", "adm"], 1, "Did you mean 'adam'?"),
         (["lpo", "--outer.genertions", "3"], 2, "metarl: Unknown setting '--outer.genertions'."),
         (["lpo", "--outer.genertions", "3"], 2, "Did you mean '--outer.generations'?"),
         (["lpo", "--outer.genertions=3"], 2, "Did you mean '--outer.generations'?"),
@@ -73,7 +73,7 @@ def test_list_names_everything(capsys):
         (["lpo", "--es.population", "four"], 2, "'four'"),
         (["lpo", "--learner.total-steps", "10"], 2, "total_steps=10 is less than one batch"),
         (["lpo", "--learner.schedule", "lineer"], 2, "invalid choice 'lineer'"),
-        (["lpo", "--loop.look-every", "2"], 2, "loop.checkpoint_every=1 is not a multiple of"),
+        (["lpo", "--loop.log-every", "2"], 2, "loop.checkpoint_every=1 is not a multiple of"),
         (["lpo", "--seed", "4294967296"], 2, "seed must lie in"),
         ([], 2, "the following arguments are required: EXPERIMENT"),
     ],
@@ -288,9 +288,9 @@ def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
     config = replace(
         TINY,
         task=replace(TINY.task, envs=(CATCH, BANDIT)),
-        outer=replace(TINY.outer, strategy="SNES", generations=6),
+        outer=replace(TINY.outer, optimizer="SNES", generations=6),
         evaluation=replace(TINY.evaluation, envs=()),
-        loop=replace(TINY.loop, look_every=3, checkpoint_every=3),
+        loop=replace(TINY.loop, log_every=3, checkpoint_every=3),
     )
     assert _main(*arguments(config), "--out", out) == 0
     shown = capsys.readouterr().out
@@ -312,7 +312,7 @@ def test_a_strategy_on_two_environments_from_start_to_report(tmp_path, capsys):
     loaded = registry.load(out / "artifacts" / "lpo-catch-simplebandit.safetensors")
     assert np.any(loaded.theta["last"] != 0)
     page = (out / "report.html").read_text()
-    assert "--outer.strategy SNES" in page
+    assert "--outer.optimizer SNES" in page
     # The strategy's own state comes back from the disk to the bit too.
     before = metrics(out), last_state(out, config)
     run.checkpoints().delete_after(3)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl.core.errors import ConfigError, RunError
+from metarl.core.errors import ConfigError, RunError, UsageError
 from metarl.inner.ppo_config import PPOConfig
 from metarl.networks.actor_critic import NetworkConfig
 from metarl.run import experiments, parser
@@ -126,14 +126,14 @@ _ABSENT = object()
     [
         ("learner.gama", 1.0, r"extra fields found \(gama\) @ \$\.learner"),
         ("learner.gamma", _ABSENT, "it has no learner.gamma"),
-        ("loop", _ABSENT, "it has no loop.look-every"),
+        ("loop", _ABSENT, "it has no loop.log-every"),
         ("learner.num_envs", "two", r"expected int @ \$\.learner\.num_envs"),
         ("learner.num_envs", 2.5, "learner.num-envs is 2.5, which was read as 2"),
         ("learner.num_envs", -3, "num_envs must be positive and finite, got -3"),
         ("learner", 3, r"\$\.learner"),
         ("es.shaping", "rank", r"@ \$\.es\.shaping"),
         ("task.envs", "ab", r"task.envs is 'ab', which was read as \['a', 'b'\]"),
-        ("loop.look_every", 4, "loop.checkpoint_every=1 is not a multiple"),
+        ("loop.log_every", 4, "loop.checkpoint_every=1 is not a multiple"),
     ],
 )
 def test_a_config_of_another_version_is_refused_in_words(path, value, message):
@@ -154,3 +154,19 @@ def test_an_override_reaches_a_nested_field():
     assert config.learner.network.hidden == (8, 9)
     assert config.learner.total_steps == 1024
     assert config.learner.num_envs != PPOConfig().num_envs  # the rest is the preset's
+
+
+@pytest.mark.parametrize(
+    ("experiment", "old", "new"),
+    [
+        ("lpo", "--loop.look-every", "--loop.log-every"),
+        ("lpo", "--outer.strategy", "--outer.optimizer"),
+        ("lpg", "--backprop.lives.lives", "--backprop.unrolls.num-parallel"),
+        ("lpg", "--backprop.lives.stagger", "--backprop.unrolls.stagger"),
+        ("learned-optimizer", "--pairs.lives", "--pairs.num-parallel"),
+        ("learned-optimizer", "--backprop.lives", "--backprop.num-parallel"),
+    ],
+)
+def test_a_former_name_of_a_setting_is_answered_with_the_present_one(experiment, old, new):
+    with pytest.raises(UsageError, match=f"'{old}' is called '{new}' now"):
+        experiments.configure(experiments.load(experiment), None, [old, "2"])

@@ -96,7 +96,7 @@ def test_the_report_stands_alone_and_says_what_it_cost(finished):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "look_every", "expected"),
+    ("seconds", "log_every", "expected"),
     [
         ([], 1, {}),
         ([30.0], 1, {"evolution": 30.0}),
@@ -116,8 +116,8 @@ def test_the_report_stands_alone_and_says_what_it_cost(finished):
         ([30.0, 30.0], 2, {"evolution": 30.0}),
     ],
 )
-def test_seconds_by_phase(seconds, look_every, expected):
-    assert finish.phases([{"seconds": x} for x in seconds], look_every) == expected
+def test_seconds_by_phase(seconds, log_every, expected):
+    assert finish.phases([{"seconds": x} for x in seconds], log_every) == expected
 
 
 def test_the_machine_of_a_run_outlives_its_process(tmp_path, monkeypatch):

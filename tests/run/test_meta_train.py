@@ -119,7 +119,7 @@ def test_seconds_count_on_over_a_resume(copy):
 @pytest.mark.slow
 def test_two_generations_a_look_agree_with_one(finished, tmp_path):
     """To rounding: another program may order its sums otherwise; five steps amplify that little."""
-    config = with_loop(look_every=2, checkpoint_every=2)
+    config = with_loop(log_every=2, checkpoint_every=2)
     run = new_run(tmp_path / "run", config)
     _, shown = meta_train_in(run, config)
     assert [line.split()[1] for line in shown.splitlines() if line.startswith("generation")] == [

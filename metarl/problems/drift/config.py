@@ -67,7 +67,7 @@ class EvolveRuleConfig:
         return self.task.envs
 
     @property
-    def lives_at_once(self) -> int:
+    def num_parallel(self) -> int:
         """Lifetimes that are laid out together: those on one environment."""
         return self.lifetimes // len(self.task.envs)
 

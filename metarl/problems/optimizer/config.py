@@ -154,19 +154,19 @@ class TrainOptimizerConfig:
         return self.tasks.families
 
     @property
-    def lives_at_once(self) -> int:
+    def num_parallel(self) -> int:
         """Trainings that are laid out together: those on one family."""
         if self.method == "es":
             return self.es.population * self.es.tasks * self.es.seeds
         if self.method == "backprop":
-            return self.backprop.lives
-        return self.pairs.lives * self.pairs.pairs
+            return self.backprop.num_parallel
+        return self.pairs.num_parallel * self.pairs.pairs
 
     @property
     def lifetimes(self) -> int:
         """Trainings under way in one outer step."""
         in_pairs = 1 if self.method in ("es", "backprop") else 2
-        return self.lives_at_once * in_pairs * len(self.tasks.families)
+        return self.num_parallel * in_pairs * len(self.tasks.families)
 
     @property
     def updates(self) -> int:

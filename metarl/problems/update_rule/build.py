@@ -118,7 +118,7 @@ def _meta_gradient(
     )
     replay = config.curriculum.kind == "replay"
     score = _score(config, meta_agent) if replay else None
-    estimator = TruncatedBackprop(config.backprop.lives, truncation, curriculum, layout, score)
+    estimator = TruncatedBackprop(config.backprop.unrolls, truncation, curriculum, layout, score)
     return GradientMetaOptimizer(estimator, gradient_rule(config.outer))
 
 
@@ -126,7 +126,7 @@ def _curriculum(config: TrainUpdateRuleConfig, tasks: Lifetimes) -> Curriculum:
     if config.curriculum.kind == "uniform":
         return Uniform(tasks)
     replay = LevelReplay(config.curriculum.replay, tasks)
-    replay.check_capacity(config.backprop.lives.lives)
+    replay.check_capacity(config.backprop.unrolls.num_parallel)
     return replay
 
 

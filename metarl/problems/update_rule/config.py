@@ -87,13 +87,13 @@ class MetaGradientConfig:
     """Meta-training by backpropagation through updates.
 
     Attributes:
-      truncation: K, updates between two exams.
-      lives: how lives are kept.
-      objective: the exam.
+      truncation: K, updates of one truncation window.
+      unrolls: settings of the unrolls in progress.
+      objective: settings of the meta-loss.
     """
 
     truncation: int = 5
-    lives: TruncatedBackpropConfig = field(default_factory=TruncatedBackpropConfig)
+    unrolls: TruncatedBackpropConfig = field(default_factory=TruncatedBackpropConfig)
     objective: MetaObjectiveConfig = field(default_factory=MetaObjectiveConfig)
 
     def __post_init__(self) -> None:
@@ -154,11 +154,11 @@ class TrainUpdateRuleConfig:
     def lifetimes(self) -> int:
         """Lives under way in one outer step."""
         if self.method == "backprop":
-            return self.backprop.lives.lives
+            return self.backprop.unrolls.num_parallel
         return self.es.population * self.es.tasks * self.es.seeds
 
     @property
-    def lives_at_once(self) -> int:
+    def num_parallel(self) -> int:
         """Lives that are laid out together."""
         return self.lifetimes
 

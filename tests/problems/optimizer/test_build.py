@@ -143,7 +143,7 @@ def test_where_the_gradient_comes_from(method, estimator):
         method=method,
         tasks=replace(TINY.tasks, lifetime=(8, 8)),
         es=FullESConfig(population=2),
-        backprop=TruncatedBackpropConfig(lives=3),
+        backprop=TruncatedBackpropConfig(num_parallel=3),
     )
     problem = optimizer_problem(config, Layout(1))
     assert isinstance(problem.meta.estimator, estimator)
@@ -197,9 +197,9 @@ def test_it_learns(method, reduce, data):
         tasks=TrainingTasksConfig(
             families=("quadratic?dimension=2&condition=1&curvature=1",), lifetime=(8, 8)
         ),
-        pairs=AntitheticTruncatedESConfig(lives=8, sigma=0.1),
+        pairs=AntitheticTruncatedESConfig(num_parallel=8, sigma=0.1),
         outer=OuterConfig(generations=60, learning_rate=0.1),
-        loop=LoopConfig(look_every=60, checkpoint_every=60),
+        loop=LoopConfig(log_every=60, checkpoint_every=60),
     )
     training = build_once(config)
     state = training.init(training.key)
@@ -218,7 +218,7 @@ def test_it_learns(method, reduce, data):
         (["--meta-loss.truncation", "1000"], "longer than the longest training"),
         (["--method", "es", "--tasks.lifetime", "2", "9"], "which must be of one length"),
         (["--evaluation.trial.baselines", "adm"], "Did you mean 'adam'"),
-        (["--outer.strategy", "adm"], "Did you mean 'adam'"),
+        (["--outer.optimizer", "adm"], "Did you mean 'adam'"),
         (["--outer.warm-up", "-1"], "warm_up must lie"),
     ],
 )
@@ -234,7 +234,7 @@ def test_bad_settings_are_refused(changes, message, tmp_path, capsys):
 def test_a_misspelt_setting_is_answered_with_the_nearest(tmp_path, capsys):
     arguments = ["run", "learned-optimizer", "--out", str(tmp_path / "run"), "--pairs.live", "3"]
     assert cli.main(arguments) == 2
-    assert "Did you mean '--pairs.lives'?" in capsys.readouterr().err
+    assert "Did you mean '--pairs.num_parallel'?" in capsys.readouterr().err
 
 
 def test_every_preset_is_read_back_as_it_was():

@@ -18,7 +18,7 @@ TINY = TrainOptimizerConfig(
     tasks=TrainingTasksConfig(families=(FAMILY,), lifetime=(4, 8)),
     optimizer=ArchitectureConfig(kind="learnable_sgd"),
     meta_loss=MetaLossConfig(truncation=2),
-    pairs=AntitheticTruncatedESConfig(lives=4, sigma=0.1),
+    pairs=AntitheticTruncatedESConfig(num_parallel=4, sigma=0.1),
     outer=OuterConfig(generations=GENERATIONS, learning_rate=0.1),
     evaluation=OptimizerEvaluationConfig(
         trial=TrialConfig(steps=4, tasks=3, baselines=("adam",), rates=(0.1, 1.0), reach=2),

@@ -221,7 +221,7 @@ def test_another_layout_gives_the_same_lives(first):
     close = {"rtol": 1e-4, "atol": 1e-5}
     for x, y in zip(*map(jax.tree.leaves, (other_logs, logs)), strict=True):
         np.testing.assert_allclose(x, y, **close)
-    lives, other_lives = state.estimator_state.lives, other.estimator_state.lives
+    lives, other_lives = state.estimator_state.unrolls, other.estimator_state.unrolls
     for x, y in zip(*map(jax.tree.leaves, (other_lives, lives)), strict=True):
         if np.issubdtype(x.dtype, np.floating):
             np.testing.assert_allclose(x, y, **close)
@@ -231,7 +231,7 @@ def test_another_layout_gives_the_same_lives(first):
 
 def test_lives_are_as_long_as_their_tasks_say(first):
     state, _ = first
-    lives = state.estimator_state.lives
+    lives = state.estimator_state.unrolls
     assert np.all((lives.task.lifetime >= 3) & (lives.task.lifetime <= 5))
     assert np.all(lives.end <= lives.task.lifetime)
     assert np.all(np.isin(lives.age, [0, 2]))

@@ -32,7 +32,7 @@ UNIFORM = TrainUpdateRuleConfig(
     ),
     rule=LPGConfig(core="gru", width=4, categories=3, embedding=2),
     backprop=MetaGradientConfig(
-        truncation=2, lives=TruncatedBackpropConfig(lives=2, stagger=False, score_chunk=1)
+        truncation=2, unrolls=TruncatedBackpropConfig(num_parallel=2, stagger=False, score_chunk=1)
     ),
     outer=OuterConfig(generations=GENERATIONS, learning_rate=0.05),
     evaluation=EvaluationConfig(envs=(BANDIT,), rules=("a2c",), seeds=2, steps=1280),

@@ -47,7 +47,7 @@ class ToyConfig:
         return self.es.population * self.es.tasks * self.es.seeds
 
     @property
-    def lives_at_once(self):
+    def num_parallel(self):
         return self.lifetimes
 
     @property
