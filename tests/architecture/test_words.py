@@ -1,4 +1,4 @@
-"""Names and prose of the code use the field's terms, so that a reader of the papers can search it."""
+"""Names and prose of the code use the field's terms, which a reader of the papers can search for."""
 
 import re
 from pathlib import Path

@@ -257,7 +257,7 @@ def test_first_ends_are_spread():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"lives": 0}, "lives must be positive"),
+        ({"num_parallel": 0}, "num_parallel must be positive"),
         ({"pairs": 0}, "pairs must be positive"),
         ({"sigma": -1.0}, "sigma must be positive"),
         ({"clip": 0.0}, "clip must be positive"),

@@ -48,7 +48,7 @@ def meta_loss(key, theta, task, state, logs):
 
 def estimator(layout=None, score=None, **settings):
     truncation = Truncation(GradientDescent(), K, lambda task: jnp.int32(LIFETIME), meta_loss)
-    config = TruncatedBackpropConfig(**{"lives": N, "stagger": False, **settings})
+    config = TruncatedBackpropConfig(**{"num_parallel": N, "stagger": False, **settings})
     return TruncatedBackprop(config, truncation, Recorder(), layout or Layout(), score)
 
 
@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_the_lifetime():
     assert sizes == {(N,)}
 
 
-@pytest.mark.parametrize("bad", [{"lives": 0}, {"score_chunk": 0}])
+@pytest.mark.parametrize("bad", [{"num_parallel": 0}, {"score_chunk": 0}])
 def test_refused(bad):
     with pytest.raises(ConfigError, match="must be positive"):
         TruncatedBackpropConfig(**bad)

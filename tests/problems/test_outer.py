@@ -44,19 +44,19 @@ def _meta(es=None, outer=None, envs_count=1, loss=None):
     [
         (
             {"sigma": 0.1},
-            {"strategy": "GradientlessDescent"},
+            {"optimizer": "GradientlessDescent"},
             r"es.sigma=0.1 would be ignored: .* has no spread to set\. Leave it at 0.05, or take",
         ),
-        ({"sigma": 0.1}, {"strategy": "iAMaLGaM_Full"}, "es.sigma=0.1 would be ignored"),
+        ({"sigma": 0.1}, {"optimizer": "iAMaLGaM_Full"}, "es.sigma=0.1 would be ignored"),
         (
             {"antithetic": False, "common_random_numbers": "none"},
-            {"strategy": "PGPE"},
+            {"optimizer": "PGPE"},
             "es.antithetic=False would be ignored: PGPE always samples in pairs",
         ),
         ({"shaping": "z_score"}, {}, "es.shaping=z_score .* single environment itself"),
         (
             {},
-            {"strategy": "CMA_ES", "learning_rate": 0.02},
+            {"optimizer": "CMA_ES", "learning_rate": 0.02},
             "outer.learning_rate=0.02 would be ignored: CMA_ES sets its own.* Leave it at None",
         ),
         ({}, {"decay": 0.9}, "outer.decay=0.9 .* factor on outer.learning_rate=None"),
@@ -68,7 +68,7 @@ def test_what_would_be_ignored_is_refused(es, outer, message):
 
 
 def test_what_has_its_default_or_a_use_is_not_refused():
-    _meta(outer={"strategy": "GradientlessDescent"})
+    _meta(outer={"optimizer": "GradientlessDescent"})
     _meta({"antithetic": False, "common_random_numbers": "none", "population": 7})
     _meta({"shaping": "z_score"}, envs_count=2)
     _meta(outer={"learning_rate": 0.1, "decay": 0.9})
@@ -79,7 +79,7 @@ def test_sigma_is_the_first_spread_and_the_learning_rate_is_used(strategy):
     # The loss of a member is its squared distance from zero, where the search starts; members of a
     # pair would be equally far, and leave no gradient.
     es = {"sigma": 0.3, "antithetic": False, "common_random_numbers": "population"}
-    meta = _meta(es, {"strategy": strategy, "learning_rate": 0.07})
+    meta = _meta(es, {"optimizer": strategy, "learning_rate": 0.07})
     theta = jnp.zeros(DIMENSIONS)
     _, log = meta.step(jax.random.key(1), meta.init(jax.random.key(0), theta))
     # Standard error of the mean of so many squares of normal numbers.
@@ -101,7 +101,7 @@ def test_random_numbers_are_shared_as_said(sharing):
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_pairs_are_a_choice_of_open_es(antithetic):
     es = {"antithetic": antithetic, "common_random_numbers": "population"}
-    meta = _meta(es, {"strategy": "Open_ES"})
+    meta = _meta(es, {"optimizer": "Open_ES"})
     _, log = meta.step(jax.random.key(1), meta.init(jax.random.key(0), jnp.zeros(3)))
     # Members of a pair are equally far from the start, which is zero.
     assert np.unique(log.losses).size == (8 if antithetic else 16)

@@ -23,8 +23,8 @@ from .tiny import BANDIT, CATCH, TINY, build_once, with_loop
         ({"evaluation": {"rules": ("poo",)}}, ConfigError, r"Unknown rule 'poo'.*mean 'ppo'"),
         ({"evaluation": {"rules": ("./no.safetensors",)}}, ArtifactError, "There is no artifact"),
         ({"evaluation": {"steps": 31}}, ConfigError, f"evaluation.steps=31 .* {BANDIT}: .* of 32"),
-        ({"outer": {"strategy": "SNE"}}, ConfigError, r"'SNE'.*Did you mean 'SNES'.*adam"),
-        ({"outer": {"strategy": "LES"}}, ConfigError, "LES cannot be used: its weights are"),
+        ({"outer": {"optimizer": "SNE"}}, ConfigError, r"'SNE'.*Did you mean 'SNES'.*adam"),
+        ({"outer": {"optimizer": "LES"}}, ConfigError, "LES cannot be used: its weights are"),
         ({"loop": {"devices": 3}}, ConfigError, "loop.devices=3, but this machine shows 2"),
         (
             {"learner": {"network": NetworkConfig(channels=(4,))}, "task": {"envs": (BANDIT,)}},

@@ -232,9 +232,16 @@ def test_bad_settings_are_refused(changes, message, tmp_path, capsys):
 
 
 def test_a_misspelt_setting_is_answered_with_the_nearest(tmp_path, capsys):
-    arguments = ["run", "learned-optimizer", "--out", str(tmp_path / "run"), "--pairs.live", "3"]
+    arguments = [
+        "run",
+        "learned-optimizer",
+        "--out",
+        str(tmp_path / "run"),
+        "--pairs.num-paralel",
+        "3",
+    ]
     assert cli.main(arguments) == 2
-    assert "Did you mean '--pairs.num_parallel'?" in capsys.readouterr().err
+    assert "Did you mean '--pairs.num-parallel'?" in capsys.readouterr().err
 
 
 def test_every_preset_is_read_back_as_it_was():

@@ -78,7 +78,7 @@ SMALL_BUFFER = {"kind": "replay", "replay": LevelReplayConfig(capacity=1, minimu
             "needs an oracle of optimal returns, and grid/rand_tiny has none",
         ),
         ({"curriculum": SMALL_BUFFER}, ConfigError, "capacity must be at least 2 for 2 unrolls"),
-        ({"outer": {"strategy": "SNES"}}, ConfigError, r"on a gradient.*'SNES'.*adam"),
+        ({"outer": {"optimizer": "SNES"}}, ConfigError, r"on a gradient.*'SNES'.*adam"),
         ({"loop": {"devices": 3}}, ConfigError, "loop.devices=3, but this machine shows 2"),
         (
             {"agent": {"network": HeadsConfig(channels=(4,))}},

@@ -18,7 +18,7 @@ from metarl.evaluation.measures import TRAINING_LOSS
 from metarl.evaluation.results import EnvironmentResult
 from metarl.io.artifacts import save_artifact
 from metarl.problems.config import LoopConfig, OuterConfig
-from metarl.problems.outer import evolution_of
+from metarl.problems.outer import es_meta_optimizer
 from metarl.problems.protocol import LEARNED, START, Problem, ProblemKind
 
 CENTER = (1.0, -1.0)
@@ -138,7 +138,7 @@ def build(config, layout):
 
     return Problem(
         init=init,
-        meta=evolution_of(config.es, config.outer, (unroll,), layout),
+        meta=es_meta_optimizer(config.es, config.outer, (unroll,), layout),
         comparisons=(ToyComparison(unroll),),
         artifact_kind="initialization",
         description="gradient descent starts there",
