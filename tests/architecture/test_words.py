@@ -1,4 +1,4 @@
-"""Names and prose of the code use the field's terms, which a reader of the papers can search for."""
+"""Names and prose of the code use the field's terms, so that readers of the papers can search."""
 
 import re
 from pathlib import Path
