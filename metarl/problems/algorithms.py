@@ -19,14 +19,16 @@ class Settings:
       learner: of actor-critics with a drift or an optimizer of their own.
       agent: of agents with a learned update rule.
       baseline: of agents with a handcrafted one.
-      longest_steps: environment steps of the longest lifetime among those compared on the
-        environment: one compiled program serves all that are no longer.
+      longest_learner_steps: environment steps of the longest lifetime of a `learner` among those
+        compared on the environment: one compiled program serves all that are no longer.
+      longest_agent_steps: the same of an `agent` or `baseline`.
     """
 
     learner: PPOConfig
     agent: RuleAgentConfig
     baseline: RuleAgentConfig
-    longest_steps: int = 0
+    longest_learner_steps: int = 0
+    longest_agent_steps: int = 0
 
 
 def default_settings(env: Environment, steps: int | None = None) -> Settings:
@@ -49,11 +51,12 @@ def default_settings(env: Environment, steps: int | None = None) -> Settings:
 def at_horizons(settings: Settings, horizons: Sequence[float]) -> list[Settings]:
     """Settings with every lifetime stretched by each factor, to at least one update."""
     stretched = [_stretched(settings, horizon) for horizon in horizons]
-    longest = max(
-        max(entry.learner.total_steps, entry.agent.updates * entry.agent.batch_size)
+    learner = max(entry.learner.total_steps for entry in stretched)
+    agent = max(entry.agent.updates * entry.agent.batch_size for entry in stretched)
+    return [
+        replace(entry, longest_learner_steps=learner, longest_agent_steps=agent)
         for entry in stretched
-    )
-    return [replace(entry, longest_steps=longest) for entry in stretched]
+    ]
 
 
 def _stretched(settings: Settings, horizon: float) -> Settings:

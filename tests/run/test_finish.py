@@ -52,7 +52,7 @@ def test_a_rule_without_any_finite_score_is_saved_and_reported(tmp_path):
     theta, _ = meta_train_in(run)
     nan = [float("nan")] * 3
     results = [_result(CATCH, {"learned": nan, "start": nan, "ppo": nan})]
-    path = finish.save_rule(run, build_once(TINY), theta, results)
+    path = finish.save_learned(run, build_once(TINY), theta, results)
     card = registry.load(path).card
     assert card["scores"][CATCH]["interquartile_mean"] == {
         "learned": None,

@@ -35,7 +35,7 @@ class DriftAlgorithm(Algorithm):
         for name, algorithm in algorithms.items():
             assert isinstance(algorithm, DriftAlgorithm)
             chosen = settings[name]
-            group = shared.setdefault((chosen.learner, chosen.longest_steps), {})
+            group = shared.setdefault((chosen.learner, chosen.longest_learner_steps), {})
             group[name] = algorithm.entry
         found: dict[str, Candidate] = {}
         for (learner, longest_steps), drifts in shared.items():

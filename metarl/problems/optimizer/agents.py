@@ -31,7 +31,7 @@ class OptimizerAlgorithm(Algorithm):
             self.optimizer,
             self.theta,
             settings.learner,
-            settings.longest_steps,
+            settings.longest_learner_steps,
         )
 
 

@@ -27,7 +27,9 @@ class RuleAlgorithm(Algorithm):
 
     def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment."""
-        return rule_candidate(env, self.rule, self.theta, settings.agent, settings.longest_steps)
+        return rule_candidate(
+            env, self.rule, self.theta, settings.agent, settings.longest_agent_steps
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class BaselineAlgorithm(Algorithm):
     def agent(self, env: Environment, settings: Settings) -> Candidate:
         """Makes an agent for an environment."""
         theta = self.rule.init(jax.random.key(0))
-        return rule_candidate(env, self.rule, theta, settings.baseline, settings.longest_steps)
+        return rule_candidate(
+            env, self.rule, theta, settings.baseline, settings.longest_agent_steps
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class DiscoAlgorithm(Algorithm):
             self.rule,
             self.theta,
             settings.agent,
-            settings.longest_steps,
+            settings.longest_agent_steps,
             make_network=partial(_action_model, rank),
             tx=disco.disco_descent(settings.agent.learning_rate),
         )

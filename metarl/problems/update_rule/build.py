@@ -208,7 +208,8 @@ def _candidates(
         replace(learner, total_steps=steps),
         settings,
         baseline_settings_for(env, settings),
-        longest_steps,
+        longest_learner_steps=longest_steps,
+        longest_agent_steps=longest_steps,
     )
     others = make_agents(env, baselines, dict.fromkeys(baselines, tuned))
 
