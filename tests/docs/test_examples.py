@@ -17,7 +17,7 @@ SMALL = {
 
 
 def test_every_example_is_tested():
-    others = {"plain_jax"}  # a command with options of its own
+    others = {"plain_jax"}  # see test_plain_jax.py
     assert {path.stem for path in FOLDER.glob("*.py")} - others == set(SMALL)
 
 

@@ -231,4 +231,5 @@ def test_lifetimes_of_several_lengths_share_one_program(measured):
     evaluate(env, {"one": long}, SEEDS, jax.random.key(3), layout=Layout(2))
     assert training_program.cache_info().hits == shared + 1
     assert found.curves["one"].shape == (SEEDS, 12)
-    np.testing.assert_allclose(found.curves["one"][:, :4], measured.curves["one"][:, :4], rtol=1e-6)
+    # Returns of Catch are 1 and -1: sums of them are exact.
+    np.testing.assert_array_equal(found.curves["one"][:, :4], measured.curves["one"][:, :4])

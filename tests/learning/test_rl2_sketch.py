@@ -73,7 +73,7 @@ def test_a_recurrent_agent_learns_to_learn_which_arm_pays():
     before, after = np.asarray(rewards(theta)), np.asarray(rewards(learned))
     # Whatever it does, the first pull pays 0.5 on average; standard error 0.011.
     assert abs(after[0] - 0.5) < 0.045
-    assert np.all(np.abs(before[1:] - 0.5) < 0.12)
+    assert after[-1] > before[-1] + 0.1
     # One informative pull, and the better arm from then on: 0.1 * 0.1 + 0.9 * 0.9 = 0.82 at once.
     assert after[-1] > 0.75
     assert after[-1] > after[0] + 0.2
