@@ -27,7 +27,7 @@ import jax  # noqa: E402
 from metarl.core.mesh import Layout, on_mesh  # noqa: E402
 from metarl.evaluation.candidates import groups, stacked_thetas  # noqa: E402
 from metarl.evaluation.evaluate import training_program  # noqa: E402
-from metarl.problems.protocol import AgentComparison  # noqa: E402
+from metarl.problems.algorithms import AgentComparison  # noqa: E402
 from metarl.run import experiments  # noqa: E402
 from metarl.run.build import build  # noqa: E402
 
@@ -57,9 +57,7 @@ def programs(config: Any) -> Iterator[Program]:
         keys = jax.random.split(training.key, comparison.seeds)
         for group in groups(comparison.candidates(theta, theta)):
             one = next(iter(group.values()))
-            program = training_program(
-                comparison.env, one.learner, one.longest or one.updates, len(group), layout
-            )
+            program = training_program(comparison.env, one.learner, one.longest, len(group), layout)
             if program in seen:
                 continue
             seen.append(program)

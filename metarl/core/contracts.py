@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from metarl.core.errors import check_positive
 from metarl.core.types import Array, Key, LearnerState, Log, PyTree, Task, Theta
@@ -69,6 +70,28 @@ class Unroll:
 
         state, logs = jax.lax.scan(step, state, jax.random.split(key_steps, self.length))
         return self.loss(logs), logs, state
+
+    def run_steps(
+        self, key: Key, theta: Theta, task: Task, steps: Array
+    ) -> tuple[Log, LearnerState]:
+        """Runs the first `steps` of at most `length` inner steps, an integer scalar.
+
+        The number is an argument of the compiled program, with the random numbers of `run`. Logs
+        `[K, ...]` are zero from `steps` on. It cannot be differentiated in reverse mode.
+        """
+        key_init, key_steps = jax.random.split(key)
+        keys = jax.random.split(key_steps, self.length)
+        state = self.learner.init(key_init, theta, task)
+        shapes = jax.eval_shape(self.learner.step, keys[0], theta, task, state)[1]
+        logs = jax.tree.map(lambda x: jnp.zeros((self.length, *x.shape), x.dtype), shapes)
+
+        def step(number: Array, carry: tuple[LearnerState, Log]) -> tuple[LearnerState, Log]:
+            state, logs = carry
+            state, log = self.learner.step(keys[number], theta, task, state)
+            return state, jax.tree.map(lambda x, new: x.at[number].set(new), logs, log)
+
+        state, logs = jax.lax.fori_loop(0, steps, step, (state, logs))
+        return logs, state
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Candidate:
       batch_size: environment steps of each.
       theta: its meta-parameters; `()` for a handcrafted one.
       settings: of the learner, for people to see.
-      longest: inner steps of the longest of the lifetimes that one compiled program runs; None =
+      longest: inner steps of the longest lifetime that the compiled program runs; at least
         `updates`.
     """
 
@@ -41,7 +41,10 @@ class Candidate:
     batch_size: int
     theta: Theta = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    longest: int | None = None
+    longest: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "longest", max(self.updates, self.longest))
 
 
 @dataclass(frozen=True)

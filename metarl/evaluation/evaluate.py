@@ -13,17 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metarl.core.contracts import Learner
+from metarl.core.contracts import Learner, Unroll
 from metarl.core.errors import ConfigError, check_positive
 from metarl.core.keys import named, split_named
 from metarl.core.mesh import Layout, make_mesh, on_mesh
-from metarl.core.types import Array, Key, PyTree, Theta
+from metarl.core.types import Array, Key, Theta
 from metarl.envs import wrappers
 from metarl.envs.protocol import Environment
 from metarl.evaluation.candidates import Candidate, groups, stacked_thetas
 from metarl.evaluation.results import EnvironmentResult
 from metarl.inner.rollout import rollout
-from metarl.inner.scores import EpisodeLog, mean_return
+from metarl.inner.scores import EpisodeLog, MeanReturnLoss, mean_return
 from metarl.tasks.lifetimes import TimedTask
 
 SCORE_WINDOW = 0.1
@@ -102,9 +102,7 @@ def _train(
 ) -> dict[str, _Record]:
     """Trains an agent per key `[S]` of every candidate of a group that shares its learner."""
     first = next(iter(group.values()))
-    program = training_program(
-        env, first.learner, first.longest or first.updates, len(group), layout
-    )
+    program = training_program(env, first.learner, first.longest, len(group), layout)
     updates = first.updates
     records = jax.device_get(program(keys, stacked_thetas(group), jnp.int32(updates)))
     return {
@@ -123,22 +121,12 @@ def training_program(
     several lengths share a program, and the compilation cache knows that of another run's thetas.
     """
 
+    unroll = Unroll(env, learner, longest, MeanReturnLoss(SCORE_WINDOW))
+
     def train_agent(key: Key, theta: Theta, updates: Array) -> _Record:
         task = TimedTask(env.sample(named(key, "task")), updates)
-        # The keys of `Unroll.run`.
-        key_init, key_steps = jax.random.split(key)
-        keys = jax.random.split(key_steps, longest)
-
-        def step(number: Array, carry: tuple[PyTree, _Record]) -> tuple[PyTree, _Record]:
-            state, records = carry
-            state, log = learner.step(keys[number], theta, task, state)
-            record = _Record(log.return_sum, log.episodes, log.running_return, log.finite)
-            return state, jax.tree.map(lambda x, new: x.at[number].set(new), records, record)
-
-        state = learner.init(key_init, theta, task)
-        floats = jnp.zeros((longest,))
-        empty = _Record(floats, floats, floats, jnp.zeros((longest,), bool))
-        return jax.lax.fori_loop(0, updates, step, (state, empty))[1]
+        log, _ = unroll.run_steps(key, theta, task, updates)
+        return _Record(log.return_sum, log.episodes, log.running_return, log.finite)
 
     def train(keys: Key, thetas: Theta, updates: Array) -> _Record:
         def one(number: Array) -> _Record:

@@ -1,6 +1,6 @@
 """Settings of PPO."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metarl.core.errors import ConfigError, check_choice, check_positive, check_range
@@ -90,6 +90,11 @@ class PPOConfig:
     def batch_size(self) -> int:
         """Environment steps between two updates."""
         return self.num_envs * self.rollout_length
+
+    def stretched(self, horizon: float) -> "PPOConfig":
+        """The settings with the lifetime multiplied by `horizon`, to at least one update."""
+        steps = max(self.batch_size, round(horizon * self.total_steps))
+        return replace(self, total_steps=steps)
 
     @property
     def updates(self) -> int:

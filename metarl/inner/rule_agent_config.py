@@ -1,7 +1,7 @@
 """Settings of the agent that is trained by an update rule."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import jax
@@ -71,6 +71,10 @@ class RuleAgentConfig:
         check_choice("descent", self.descent, _RULES)
         if self.policy_learning_rate is not None and self.network.shared_torso:
             raise ConfigError("policy_learning_rate needs network.shared_torso=False.")
+
+    def stretched(self, horizon: float) -> "RuleAgentConfig":
+        """The settings with the lifetime multiplied by `horizon`, to at least one update."""
+        return replace(self, updates=max(1, round(horizon * self.updates)))
 
     @property
     def batch_size(self) -> int:

@@ -4,8 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from metarl.core.mesh import Layout
+from metarl.core.types import Key, Theta
 from metarl.envs.protocol import Environment
 from metarl.evaluation.candidates import Candidate
+from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.results import EnvironmentResult
 from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.rule_agent_config import RuleAgentConfig
 from metarl.problems.agent_settings import agent_settings_for, baseline_settings_for, settings_for
@@ -50,23 +54,21 @@ def default_settings(env: Environment, steps: int | None = None) -> Settings:
 
 def at_horizons(settings: Settings, horizons: Sequence[float]) -> list[Settings]:
     """Settings with every lifetime stretched by each factor, to at least one update."""
-    stretched = [_stretched(settings, horizon) for horizon in horizons]
+    stretched = [
+        replace(
+            settings,
+            learner=settings.learner.stretched(horizon),
+            agent=settings.agent.stretched(horizon),
+            baseline=settings.baseline.stretched(horizon),
+        )
+        for horizon in horizons
+    ]
     learner = max(entry.learner.total_steps for entry in stretched)
     agent = max(entry.agent.updates * entry.agent.batch_size for entry in stretched)
     return [
         replace(entry, longest_learner_steps=learner, longest_agent_steps=agent)
         for entry in stretched
     ]
-
-
-def _stretched(settings: Settings, horizon: float) -> Settings:
-    learner = settings.learner
-    steps = max(learner.batch_size, round(horizon * learner.total_steps))
-    agent, baseline = (
-        replace(entry, updates=max(1, round(horizon * entry.updates)))
-        for entry in (settings.agent, settings.baseline)
-    )
-    return Settings(replace(learner, total_steps=steps), agent, baseline)
 
 
 class Algorithm(ABC):
@@ -89,6 +91,31 @@ class Algorithm(ABC):
     ) -> dict[str, Candidate]:
         """Makes agents of several algorithms of this class; a class may let them share programs."""
         return {name: entry.agent(env, settings[name]) for name, entry in algorithms.items()}
+
+
+@dataclass(frozen=True)
+class AgentComparison:
+    """A comparison of agents on an environment.
+
+    Attributes:
+      name: name of the environment, and of what distinguishes this comparison.
+      env: unbatched environment, without autoreset.
+      held_out: whether it was not part of meta-training.
+      candidates: `(theta, theta at the start) -> agents by name`, the learned one as `LEARNED`.
+      seeds: number of agents of each.
+    """
+
+    name: str
+    env: Environment
+    held_out: bool
+    candidates: Callable[[Theta, Theta], dict[str, Candidate]]
+    seeds: int
+
+    def measure(self, theta: Theta, start: Theta, key: Key, layout: Layout) -> EnvironmentResult:
+        """Trains the agents; see `metarl.problems.protocol.Comparison`."""
+        candidates = self.candidates(theta, start)
+        result = evaluate(self.env, candidates, self.seeds, key, self.held_out, layout)
+        return replace(result, env=self.name)
 
 
 @dataclass(frozen=True)

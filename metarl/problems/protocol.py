@@ -1,15 +1,12 @@
 """The contract of a problem: what is meta-learned in a run, apart from how the run goes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from metarl.core.mesh import Layout
 from metarl.core.types import Key, PyTree, Theta
-from metarl.envs.protocol import Environment
-from metarl.evaluation.candidates import Candidate
-from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.measures import RETURN
 from metarl.evaluation.report import Picture
 from metarl.evaluation.results import EnvironmentResult
@@ -48,31 +45,6 @@ class Comparison(Protocol):
           layout: placement of training runs on devices and chunks.
         """
         ...
-
-
-@dataclass(frozen=True)
-class AgentComparison:
-    """A comparison of agents on an environment.
-
-    Attributes:
-      name: of the environment, and of what else tells this comparison from others.
-      env: the environment.
-      held_out: whether it is none of those of training.
-      candidates: `(theta, theta at the start) -> agents by name`, the learned one as `LEARNED`.
-      seeds: agents of each.
-    """
-
-    name: str
-    env: Environment
-    held_out: bool
-    candidates: Callable[[Theta, Theta], dict[str, Candidate]]
-    seeds: int
-
-    def measure(self, theta: Theta, start: Theta, key: Key, layout: Layout) -> EnvironmentResult:
-        """Trains the agents; see `Comparison`."""
-        candidates = self.candidates(theta, start)
-        result = evaluate(self.env, candidates, self.seeds, key, self.held_out, layout)
-        return replace(result, env=self.name)
 
 
 @dataclass(frozen=True)

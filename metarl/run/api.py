@@ -1,6 +1,7 @@
 """Meta-training as one function: an estimator, an outer optimizer, theta."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,9 +12,10 @@ from metarl.core.contracts import Estimator
 from metarl.core.errors import ConfigError, check_positive
 from metarl.core.keys import named
 from metarl.core.mesh import Layout, make_mesh, on_mesh
-from metarl.core.types import Array, PyTree, Theta
+from metarl.core.types import Theta
 from metarl.outer.gradient import GradientMetaOptimizer
 from metarl.outer.protocol import MetaLog, MetaOptimizer
+from metarl.outer.steps import outer_steps
 
 Callback = Callable[[int, MetaLog, Theta], bool | None]
 """`(outer steps so far, logs of the steps since the last call, theta) -> True to stop`."""
@@ -50,18 +52,12 @@ def meta_train(
     mesh = make_mesh(getattr(estimator, "layout", Layout()).devices)
     key = jax.random.key(seed)
 
-    def advance(state: PyTree, numbers: Array) -> tuple[PyTree, MetaLog]:
-        def step(state: PyTree, number: Array) -> tuple[PyTree, MetaLog]:
-            return meta.step(jax.random.fold_in(named(key, "steps"), number), state)
-
-        return jax.lax.scan(step, state, numbers)
-
-    program = on_mesh(advance, mesh)
-    state = on_mesh(lambda theta: meta.init(named(key, "init"), theta), mesh)(theta)
+    program = on_mesh(partial(outer_steps, meta), mesh)
+    state = on_mesh(meta.init, mesh)(named(key, "outer"), theta)
     done = 0
     while done < steps:
         until = min(done + log_every, steps)
-        state, logs = program(state, jnp.arange(done, until))
+        state, logs = program(key, state, jnp.arange(done, until))
         done = until
         if callback is not None and callback(done, jax.device_get(logs), meta.theta(state)):
             break

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -12,6 +13,7 @@ from metarl.core.mesh import Layout, make_mesh, on_mesh
 from metarl.core.types import Array, Key, PyTree, Theta
 from metarl.outer.averaging import AveragedMetaOptimizer
 from metarl.outer.protocol import MetaLog
+from metarl.outer.steps import outer_steps
 from metarl.problems import registry
 from metarl.problems.config import RunConfig
 from metarl.problems.protocol import Problem
@@ -71,19 +73,13 @@ def build(config: RunConfig) -> MetaTraining:
         key_theta, key_outer = split_named(key, "theta", "outer")
         return meta.init(key_outer, problem.init(key_theta))
 
-    def advance(key: Key, state: PyTree, generations: Array) -> tuple[PyTree, MetaLog]:
-        def generation(state: PyTree, number: Array) -> tuple[PyTree, MetaLog]:
-            return meta.step(jax.random.fold_in(named(key, "generation"), number), state)
-
-        return jax.lax.scan(generation, state, generations)
-
     return MetaTraining(
         config=config,
         problem=problem,
         layout=layout,
         mesh=mesh,
         init=on_mesh(init, mesh),
-        advance=on_mesh(advance, mesh, donate=(1,)),
+        advance=on_mesh(partial(outer_steps, meta), mesh, donate=(1,)),
     )
 
 

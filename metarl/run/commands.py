@@ -22,7 +22,7 @@ from metarl.problems import agents, registry
 from metarl.problems.algorithms import at_horizons, default_settings
 from metarl.problems.config import LARGEST_SEED
 from metarl.problems.protocol import horizon_name
-from metarl.run import experiments, finish, meta_train  # , experiments, finish
+from metarl.run import experiments, finish, outer_loop
 from metarl.run.build import MetaTraining, build
 from metarl.run.overrides import with_overrides
 from metarl.run.progress import Display
@@ -81,7 +81,7 @@ def _advance(run: RunDirectory, training: MetaTraining) -> int:
                     f"{config.lifetimes} lifetimes of {config.updates} updates a "
                     f"generation, {training.layout.devices} {jax.devices()[0].platform} device(s)"
                 )
-                theta = meta_train.meta_train(run, training, display)
+                theta = outer_loop.run_outer_loop(run, training, display)
             page = finish.finish(run, training, theta, _say)
         except BaseException:
             print(f"go on with: metarl resume {run.path}", file=sys.stderr)
@@ -99,7 +99,7 @@ def report(options: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     run = RunDirectory.open(options.run)
     training = build(experiments.read(run))
-    theta, generation = meta_train.latest_theta(run, training)
+    theta, generation = outer_loop.latest_theta(run, training)
     page = finish.report(run, training, theta, finish.measured(run))
     print(f"after generation {generation}: {page}")
     return 0

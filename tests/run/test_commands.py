@@ -165,7 +165,7 @@ def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metarl.run.meta_train.meta_train", interrupt)
+    monkeypatch.setattr("metarl.run.outer_loop.run_outer_loop", interrupt)
     assert _main("resume", run.path) == 130
     assert capsys.readouterr().err.splitlines() == [
         f"go on with: metarl resume {run.path}",

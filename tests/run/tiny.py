@@ -21,7 +21,7 @@ from metarl.networks.actor_critic import NetworkConfig
 from metarl.problems.config import EvaluationConfig, LoopConfig, OuterConfig
 from metarl.problems.drift.config import EvolveRuleConfig, TaskConfig
 from metarl.rules.learned_drift import LearnedDriftConfig
-from metarl.run import experiments, meta_train
+from metarl.run import experiments, outer_loop
 from metarl.run.build import build
 from metarl.run.progress import Display
 
@@ -94,7 +94,7 @@ def meta_train_in(run, config=TINY):
     """Evolves (on) in a run directory; returns theta and what was shown."""
     shown = io.StringIO()
     with run.lock(), Display(config.outer.generations, stream=shown) as display:
-        theta = meta_train.meta_train(run, build_once(config), display)
+        theta = outer_loop.run_outer_loop(run, build_once(config), display)
     return theta, shown.getvalue()
 
 

@@ -20,11 +20,12 @@ from metarl.inner.ppo_config import PPOConfig
 from metarl.inner.scores import MeanReturnLoss
 from metarl.networks.actor_critic import observation_example
 from metarl.problems.agent_settings import settings_for
+from metarl.problems.algorithms import AgentComparison
 from metarl.problems.drift.config import EvolveRuleConfig
 from metarl.problems.drift.figure import describe_drift, drift_figure
 from metarl.problems.drift.plane import DriftGrid, drift_grid
 from metarl.problems.outer import es_meta_optimizer
-from metarl.problems.protocol import LEARNED, START, AgentComparison, Problem, horizon_name
+from metarl.problems.protocol import LEARNED, START, Problem, horizon_name
 from metarl.rules import registry as drift_registry
 from metarl.rules.learned_drift import learned_drift
 from metarl.rules.protocol import Drift
@@ -77,7 +78,7 @@ def _comparisons(
         held_out = env not in seen
         settings = _held_out_settings(env.name, config) if held_out else config.learner
         horizons = (1.0, *(h for h in evaluation.horizons if h != 1.0))
-        stretched = [_stretched(settings, horizon) for horizon in horizons]
+        stretched = [settings.stretched(horizon) for horizon in horizons]
         longest = max(learner.updates * learner.batch_size for learner in stretched)
         for horizon, learner in zip(horizons, stretched, strict=True):
             name = horizon_name(env.name, horizon)
@@ -85,11 +86,6 @@ def _comparisons(
             unseen_here = held_out or horizon != 1.0
             found.append(AgentComparison(name, env, unseen_here, candidates, evaluation.seeds))
     return tuple(found)
-
-
-def _stretched(settings: PPOConfig, horizon: float) -> PPOConfig:
-    steps = max(settings.batch_size, round(horizon * settings.total_steps))
-    return replace(settings, total_steps=steps)
 
 
 def _held_out_settings(env: str, config: EvolveRuleConfig) -> PPOConfig:

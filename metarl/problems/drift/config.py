@@ -88,5 +88,4 @@ class EvolveRuleConfig:
 
     def stretched(self, horizon: float) -> "EvolveRuleConfig":
         """The run with lifetimes as many times as long."""
-        steps = max(self.learner.batch_size, round(horizon * self.learner.total_steps))
-        return replace(self, learner=replace(self.learner, total_steps=steps))
+        return replace(self, learner=self.learner.stretched(horizon))

@@ -34,9 +34,9 @@ from metarl.outer.gradient import GradientMetaOptimizer
 from metarl.outer.protocol import MetaOptimizer
 from metarl.problems.agent_settings import agent_settings_for, baseline_settings_for, settings_for
 from metarl.problems.agents import by_name, make_agents
-from metarl.problems.algorithms import Algorithm, Settings
+from metarl.problems.algorithms import AgentComparison, Algorithm, Settings
 from metarl.problems.outer import es_meta_optimizer, gradient_rule
-from metarl.problems.protocol import LEARNED, START, AgentComparison, Problem, horizon_name
+from metarl.problems.protocol import LEARNED, START, Problem, horizon_name
 from metarl.problems.update_rule.config import SCORES, TrainUpdateRuleConfig
 from metarl.problems.update_rule.level_reports import curriculum_picture, level_pictures, observe
 from metarl.problems.update_rule.schedule import schedule_picture
@@ -165,8 +165,7 @@ def _comparisons(
     entries = [(seen.name, seen, own, False)]
     for horizon in config.evaluation.horizons:
         if horizon != 1.0:
-            longer = replace(own, updates=max(1, round(horizon * own.updates)))
-            entries.append((horizon_name(seen.name, horizon), seen, longer, True))
+            entries.append((horizon_name(seen.name, horizon), seen, own.stretched(horizon), True))
     for name in config.evaluation.envs:
         if name != seen.name:
             env = envs.make(name)

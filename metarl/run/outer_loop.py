@@ -1,4 +1,4 @@
-"""The outer loop as a run: looks, checkpoints, metrics, resume."""
+"""The outer loop of a run: logging, checkpoints, metrics, resume."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ from metarl.run.build import MetaTraining
 from metarl.run.progress import Display
 
 
-def meta_train(run: RunDirectory, training: MetaTraining, display: Display) -> Theta:
+def run_outer_loop(run: RunDirectory, training: MetaTraining, display: Display) -> Theta:
     """Runs the generations that are still missing, and returns the final theta.
 
     Goes on from the newest checkpoint that verifies. Metrics and later checkpoints beyond it are
