@@ -92,7 +92,7 @@ class ProblemKind:
       build: `(config, layout) -> problem`.
       agents: algorithms of RL agents that it contributes to `metarl eval`; None = none.
       baselines: name -> label of what its results are compared with, the reference (1 on a
-        normalized scale) first.
+        normalized scale) first; a handcrafted algorithm of `agents` without a label has its name.
       listing: `() -> {heading: names}` for `metarl list`.
     """
 
@@ -102,3 +102,9 @@ class ProblemKind:
     agents: AgentNames | None = None
     baselines: Mapping[str, str] = field(default_factory=dict)
     listing: Callable[[], Mapping[str, Sequence[str]]] = lambda: {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of all baselines, those of handcrafted algorithms included."""
+        names = self.agents.handcrafted if self.agents is not None else ()
+        return {**self.baselines, **{name: name for name in names if name not in self.baselines}}

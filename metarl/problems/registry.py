@@ -34,7 +34,7 @@ def kinds() -> dict[str, ProblemKind]:
         if kind.name in found:
             raise ConfigError(f"Two packages register a problem {kind.name!r}.")
         found[kind.name] = kind
-        style.register_baselines(kind.baselines)
+        style.register_baselines(kind.labels)
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from metarl.evaluation import style
 from metarl.evaluation.results import load_results
 from metarl.problems import registry
 from metarl.problems.config import LoopConfig, OuterConfig
@@ -49,6 +50,19 @@ def test_every_problem_says_what_it_is():
         assert kind.baselines
         for lines in kind.listing().values():
             assert lines
+
+
+def test_a_handcrafted_algorithm_is_a_baseline_without_further_registration():
+    """It would be drawn as learned otherwise, and left out of the verdict."""
+    for kind in registry.kinds().values():
+        if kind.agents is not None:
+            assert not any(map(style.is_learned, kind.agents.handcrafted))
+    drift = registry.kinds()["drift"]
+    mine = dataclasses.replace(
+        drift, agents=dataclasses.replace(drift.agents, handcrafted={"ppo": None, "mine": None})
+    )
+    assert mine.labels == {**drift.baselines, "mine": "mine"}
+    assert next(iter(mine.labels)) == "ppo"  # the reference stays the first
 
 
 def stranger(*words, status=0):

@@ -10,6 +10,8 @@ from metarl.problems.optimizer.names import EXTERNAL_NAMES
 from metarl.problems.protocol import ProblemKind
 from metarl.tasks import families
 
+_LABELS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "adamw-cosine": "AdamW, cosine"}
+
 
 def _listing() -> dict[str, list[str]]:
     return {
@@ -28,11 +30,6 @@ PROBLEM = ProblemKind(
     config=TrainOptimizerConfig,
     build=optimizer_problem,
     agents=AGENTS,
-    baselines={
-        "adam": "Adam",
-        "adamw": "AdamW",
-        "sgd": "SGD",
-        "adamw-cosine": "AdamW, cosine",
-    },
+    baselines={name: _LABELS.get(name, name) for name in BASELINES},
     listing=_listing,
 )
