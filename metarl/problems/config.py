@@ -62,7 +62,7 @@ class EvaluationConfig:
     """How the result is compared with handcrafted rules, with equal settings for all.
 
     Attributes:
-      envs: environments besides those of evolution; never seen by the learned rule.
+      envs: held-out environments, not part of meta-training.
       rules: handcrafted rules to stand beside it.
       seeds: agents a rule and environment; not those of training.
       learner: on held-out environments, `tuned` = the settings that suit each of them (see
@@ -89,10 +89,10 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How the run looks after itself.
+    """Logging, checkpoints and devices of a run.
 
     Attributes:
-      log_every: generations in one compiled program, between two looks of the host.
+      log_every: generations in one compiled program, between two logs.
       checkpoint_every: generations between checkpoints; a multiple of `log_every`.
       keep: checkpoints kept.
       devices: how many to use; None = all.

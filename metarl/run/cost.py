@@ -95,7 +95,7 @@ def _no_cache() -> Iterator[None]:
     """Compiles everything inside anew; what was compiled before stays cached."""
     cached = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # which looks at the setting once
+    compilation_cache.reset_cache()  # the setting is read once
     try:
         yield
     finally:

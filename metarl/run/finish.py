@@ -162,16 +162,16 @@ def phases(rows: list[dict[str, Any]], log_every: int) -> dict[str, float]:
 
     Args:
       rows: metrics; `seconds` count on over a resume.
-      log_every: generations between two looks, which share their seconds.
+      log_every: generations between two logs, which share their seconds.
     """
     if not rows:
         return {}
     total = rows[-1]["seconds"]
-    looks = np.array([row["seconds"] for row in rows[log_every - 1 :: log_every]])
-    if looks.size < 2:
+    log_seconds = np.array([row["seconds"] for row in rows[log_every - 1 :: log_every]])
+    if log_seconds.size < 2:
         return {"evolution": total}
     # The median, since a resumed run compiles again.
-    start = max(0.0, looks[0] - float(np.median(np.diff(looks))))
+    start = max(0.0, log_seconds[0] - float(np.median(np.diff(log_seconds))))
     return {"compilation and start": start, "evolution": total - start}
 
 

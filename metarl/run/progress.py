@@ -58,7 +58,7 @@ class Display:
         self._console.print(text, markup=False)
 
     def log(self, rows: Sequence[dict[str, Any]], steps: int) -> None:
-        """Shows the records of the generations that passed since the last look.
+        """Shows the records of the generations since the last call.
 
         Args:
           rows: one a generation.
@@ -67,7 +67,7 @@ class Display:
         now = time.monotonic()
         last = rows[-1]["generation"]
         if self._first is None:
-            self._first = (last, now)  # the first look paid for compilation
+            self._first = (last, now)  # the first call includes compilation
             pace, began = (now - self._began) / len(rows), " with compilation"
         else:
             pace, began = (now - self._first[1]) / (last - self._first[0]), ""

@@ -46,7 +46,7 @@ class EvolveRuleConfig:
       es: the population and its lifetimes.
       outer: how theta moves.
       evaluation: what the result is compared with.
-      loop: looks, checkpoints, devices.
+      loop: logging, checkpoints, devices.
     """
 
     seed: int = 0

@@ -113,7 +113,7 @@ class TrainOptimizerConfig:
       backprop: of that method; of each family.
       outer: how theta moves.
       evaluation: what the result is compared with.
-      loop: looks, checkpoints, devices.
+      loop: logging, checkpoints, devices.
     """
 
     seed: int = 0

@@ -20,7 +20,11 @@ from metarl.problems.optimizer.figures import (
     update_figure,
     validation_figure,
 )
-from metarl.problems.optimizer.training_curves import TrainingCurves, looks_at, training_program
+from metarl.problems.optimizer.training_curves import (
+    TrainingCurves,
+    evaluation_steps,
+    training_program,
+)
 from metarl.tasks.family import TaskFamily
 
 HISTORIES = (-1.0, 0.0, 1.0)
@@ -56,15 +60,15 @@ class Validation:
           layout: how networks are laid over devices.
         """
         self._key, self._tasks = key, evaluation.validation
-        looks = looks_at(evaluation.trial.steps, _POINTS)
+        eval_steps = evaluation_steps(evaluation.trial.steps, _POINTS)
         self._programs: dict[str, Callable[[Key, Theta], TrainingCurves]] = {}
         for family in seen if self._tasks else ():
             self._programs[family.name] = training_program(
-                family, optimizer, 1, looks, self._tasks, 1, layout
+                family, optimizer, 1, eval_steps, self._tasks, 1, layout
             )
 
     def __call__(self, theta: Theta) -> dict[str, Any]:
-        """The mean normalised training loss of every family, at the end and over all looks.
+        """The mean normalized training loss of every family, at the end and on average.
 
         A training that diverged makes both None; empty without validation.
         """

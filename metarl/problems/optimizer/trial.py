@@ -27,7 +27,11 @@ from metarl.problems.optimizer.envelope import (
     exponential_moving_average,
 )
 from metarl.problems.optimizer.speedup import task_speedups
-from metarl.problems.optimizer.training_curves import TrainingCurves, looks_at, training_program
+from metarl.problems.optimizer.training_curves import (
+    TrainingCurves,
+    evaluation_steps,
+    training_program,
+)
 from metarl.tasks.family import TaskFamily
 
 
@@ -97,14 +101,14 @@ class BaselineGrid(NamedTuple):
         if not chosen:
             raise ConfigError(f"An envelope needs a baseline out of {', '.join(CONSTANT)}.")
         steps = next(iter(chosen.values())).steps
-        # Rates, tasks, seeds, looks -> tasks, all else, looks.
+        # Rates, tasks, seeds, evaluations -> tasks, all else, evaluations.
         losses = np.concatenate([x.training for x in chosen.values()], axis=0).swapaxes(0, 1)
         smooth = exponential_moving_average(losses, ema)
         return [bottom_envelope(steps, task) for task in smooth]
 
-    def best(self, name: str, looks: int) -> int:
-        """Number of the rate with the least mean loss at a look; one that diverged is none."""
-        final = self.curves[name].training_scaled[..., looks - 1].reshape(len(self.rates), -1)
+    def best(self, name: str, evaluations: int) -> int:
+        """Number of the rate with the least mean loss at this evaluation; diverged ones excluded."""
+        final = self.curves[name].training_scaled[..., evaluations - 1].reshape(len(self.rates), -1)
         mean = np.where(np.isfinite(final).all(axis=1), final.mean(axis=1), np.inf)
         return int(np.argmin(mean))
 
@@ -112,13 +116,13 @@ class BaselineGrid(NamedTuple):
 def run_grid(family: TaskFamily, config: TrialConfig, key: Key, layout: Layout) -> BaselineGrid:
     """Trains with every baseline at every rate, the constant ones `reach` times as long."""
     rates, found = jnp.asarray(config.rates, jnp.float32), {}
-    short = looks_at(config.steps, config.points)
-    # The first looks of a long training are those of the short one.
+    short = evaluation_steps(config.steps, config.points)
+    # The first evaluations of a long training are those of the short one.
     long = np.concatenate([short, *(short[1:] + i * config.steps for i in range(1, config.reach))])
     for name in config.baselines:
-        looks = long if name in CONSTANT else short
+        eval_steps = long if name in CONSTANT else short
         program = training_program(
-            family, baseline(name), rates.size, looks, config.tasks, config.seeds, layout
+            family, baseline(name), rates.size, eval_steps, config.tasks, config.seeds, layout
         )
         found[name] = program(key, rates)
     return BaselineGrid(found, config.rates)
@@ -158,20 +162,20 @@ def compare_optimizers(
         raise ConfigError(f"{twice[0]!r} is a baseline and a candidate at once.")
     started = time.monotonic()
     layout = layout or Layout(min(len(jax.devices()), config.tasks * config.seeds))
-    looks = looks_at(config.steps, config.points)
+    eval_steps = evaluation_steps(config.steps, config.points)
     grid = run_grid(family, config, key, layout)
     curves: dict[str, TrainingCurves] = {}
     for group in _groups(candidates):
         thetas = jax.tree.map(lambda *x: jnp.stack(x), *(c.theta for c in group.values()))
         optimizer = next(iter(group.values())).optimizer
         program = training_program(
-            family, optimizer, len(group), looks, config.tasks, config.seeds, layout
+            family, optimizer, len(group), eval_steps, config.tasks, config.seeds, layout
         )
         made = program(key, thetas)
-        curves |= {name: _member(made, i, looks.size) for i, name in enumerate(group)}
+        curves |= {name: _member(made, i, eval_steps.size) for i, name in enumerate(group)}
     curves = {name: curves[name] for name in candidates}
-    best = {name: grid.best(name, looks.size) for name in grid.curves}
-    curves |= {name: _member(grid.curves[name], i, looks.size) for name, i in best.items()}
+    best = {name: grid.best(name, eval_steps.size) for name in grid.curves}
+    curves |= {name: _member(grid.curves[name], i, eval_steps.size) for name, i in best.items()}
     if envelopes is None and any(name in CONSTANT for name in config.baselines):
         envelopes = grid.envelopes()
     settings = {"rates": {name: config.rates[i] for name, i in best.items()}}
@@ -222,10 +226,10 @@ def _result(
     )
 
 
-def _member(curves: TrainingCurves, number: int, looks: int) -> TrainingCurves:
-    """One member's curves `[1, N, S, K]`, as far as the first looks."""
-    chosen = (x[number : number + 1, ..., :looks] for x in curves[1:])
-    return TrainingCurves(curves.steps[:looks], *chosen)
+def _member(curves: TrainingCurves, number: int, evaluations: int) -> TrainingCurves:
+    """One member's curves `[1, N, S, K]`, up to the first so many evaluations."""
+    chosen = (x[number : number + 1, ..., :evaluations] for x in curves[1:])
+    return TrainingCurves(curves.steps[:evaluations], *chosen)
 
 
 def _groups(

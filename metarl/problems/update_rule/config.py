@@ -115,7 +115,7 @@ class TrainUpdateRuleConfig:
       es: of the other.
       outer: how theta moves.
       evaluation: what the result is compared with.
-      loop: looks, checkpoints, devices.
+      loop: logging, checkpoints, devices.
     """
 
     seed: int = 0
