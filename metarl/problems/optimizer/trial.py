@@ -107,7 +107,7 @@ class BaselineGrid(NamedTuple):
         return [bottom_envelope(steps, task) for task in smooth]
 
     def best(self, name: str, evaluations: int) -> int:
-        """Number of the rate with the least mean loss at this evaluation; diverged ones excluded."""
+        """Number of the rate with the least mean loss at an evaluation, no diverged one."""
         final = self.curves[name].training_scaled[..., evaluations - 1].reshape(len(self.rates), -1)
         mean = np.where(np.isfinite(final).all(axis=1), final.mean(axis=1), np.inf)
         return int(np.argmin(mean))
